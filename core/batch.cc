@@ -1,0 +1,124 @@
+#include "core/batch.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "absl/memory/memory.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "core/class_sums.h"
+#include "core/dtype.h"
+#include "core/error.h"
+#include "core/kernel.h"
+#include "core/labels.h"
+#include "core/load.h"
+#include "core/options.h"
+#include "core/plan.h"
+#include "core/summary.h"
+#include "core/tensor.h"
+
+namespace lossd {
+namespace {
+
+/// Input bytes of a task: long enough to hide the cost of handing it over, short enough that other
+/// requests get their turn within a few milliseconds.
+constexpr int64_t kTaskBytes = 256 * 1024;
+
+}  // namespace
+
+int64_t PositionsFor(const Plan& plan, int64_t bytes) {
+  const int64_t row = plan.classes() * static_cast<int64_t>(SizeOf(plan.input().dtype));
+  return std::max<int64_t>(1, bytes / row);
+}
+
+OutputSizes SizesOf(const Plan& plan) {
+  const Outputs& wanted = plan.outputs();
+  const auto positions = static_cast<size_t>(plan.positions());
+  const size_t elements = positions * static_cast<size_t>(plan.classes());
+  const size_t loss = SizeOf(plan.loss_dtype());
+  OutputSizes sizes;
+  if (wanted.loss)
+    sizes.loss = plan.options().reduction == Reduction::kNone ? positions * loss : loss;
+  if (wanted.log_sum_exp) sizes.log_sum_exp = positions * loss;
+  if (wanted.grad_input) sizes.grad_input = elements * SizeOf(plan.input().dtype);
+  if (wanted.grad_target) sizes.grad_target = elements * SizeOf(plan.target().dtype);
+  if (wanted.grad_weight) {
+    sizes.grad_weight = static_cast<size_t>(plan.classes()) * SizeOf(plan.WeightDType());
+  }
+  return sizes;
+}
+
+void StoreReducedLoss(const Plan& plan, const Summary& summary, std::byte* to) {
+  StoreFromDouble(plan.loss_dtype(), ReducedLoss(summary), to);
+}
+
+BatchEvaluation::BatchEvaluation(std::shared_ptr<const Plan> plan, const Operands& operands,
+                                 const OutputBuffers& outputs)
+    : plan_(std::move(plan)), outputs_(outputs), totals_(plan_->loss_dtype()) {
+  slab_.input = operands.input.data();
+  if (plan_->options().reduction == Reduction::kNone) slab_.loss = outputs.loss;
+  slab_.log_sum_exp = outputs.log_sum_exp;
+  slab_.grad_input = outputs.grad_input;
+  slab_.grad_target = outputs.grad_target;
+  positions_per_task_ = PositionsFor(*plan_, kTaskBytes);
+  tasks_ = (plan_->positions() + positions_per_task_ - 1) / positions_per_task_;
+}
+
+absl::StatusOr<std::unique_ptr<BatchEvaluation>> BatchEvaluation::Create(
+    std::shared_ptr<const Plan> plan, const Operands& operands, const OutputBuffers& outputs) {
+  LOSSD_RETURN_IF_ERROR(CheckBytes({plan->input(), operands.input}, "input"));
+  LOSSD_RETURN_IF_ERROR(CheckBytes({plan->target(), operands.target}, "target"));
+  if (plan->grad_output()) {
+    LOSSD_RETURN_IF_ERROR(CheckBytes({*plan->grad_output(), operands.grad_output}, "grad_output"));
+  }
+  auto batch = absl::WrapUnique(new BatchEvaluation(std::move(plan), operands, outputs));
+  const Plan& checked = *batch->plan_;
+  const Labels* labels = nullptr;
+  if (checked.target_kind() == TargetKind::kClassIndex) {
+    labels = &batch->labels_.emplace(checked);
+    LOSSD_RETURN_IF_ERROR(batch->labels_->Append(operands.target));
+  } else {
+    batch->slab_.target = operands.target.data();
+  }
+  if (checked.grad_output()) {
+    if (checked.options().reduction == Reduction::kNone) {
+      batch->slab_.grad_output = operands.grad_output.data();
+    } else {
+      LoadAsDouble(checked.grad_output()->dtype, operands.grad_output.data(), 1,
+                   &batch->grad_output_);
+    }
+  }
+  if (checked.outputs().grad_weight) batch->class_sums_.emplace(checked);
+  batch->divisor_ = Divisor(checked.options(), Normalizer(checked, labels));
+  batch->context_ = {&checked, labels, Scale(checked, batch->grad_output_, batch->divisor_),
+                     batch->class_sums_ ? &*batch->class_sums_ : nullptr};
+  return batch;
+}
+
+void BatchEvaluation::RunTask(int64_t index, Scratch* scratch) {
+  const int64_t begin = index * positions_per_task_;
+  const int64_t end = std::min(begin + positions_per_task_, plan_->positions());
+  RowTotals totals(plan_->loss_dtype());
+  EvaluateRows(context_, slab_, begin, end, &totals, scratch);
+  const std::lock_guard<std::mutex> lock(mutex_);
+  totals_.Merge(totals);
+}
+
+Summary BatchEvaluation::Finish() {
+  Summary summary = Summarize(*plan_, context_.labels, totals_);
+  if (outputs_.loss != nullptr && plan_->options().reduction != Reduction::kNone) {
+    StoreReducedLoss(*plan_, summary, outputs_.loss);
+  }
+  if (outputs_.grad_weight != nullptr) {
+    class_sums_->Write(*plan_, context_.labels, grad_output_, divisor_, ToDouble(summary.loss_sum),
+                       outputs_.grad_weight);
+  }
+  return summary;
+}
+
+}  // namespace lossd

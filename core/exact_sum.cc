@@ -1,0 +1,192 @@
+#include "core/exact_sum.h"
+
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <type_traits>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace lossd {
+namespace {
+
+/// A finite value as (-1)^negative x mantissa x 2^shift units.
+struct Parts {
+  uint64_t mantissa;
+  int shift;
+  bool negative;
+};
+
+Parts Split(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  const uint32_t exponent = (bits >> 23U) & 0xFFU;
+  const uint64_t fraction = bits & 0x7FFFFFU;
+  if (exponent == 0) return {fraction, 0, (bits >> 31U) != 0};
+  return {fraction | (uint64_t{1} << 23U), static_cast<int>(exponent) - 1, (bits >> 31U) != 0};
+}
+
+Parts Split(double value) {
+  const auto bits = std::bit_cast<uint64_t>(value);
+  const auto exponent = static_cast<uint32_t>(bits >> 52U) & 0x7FFU;
+  const uint64_t fraction = bits & 0xFFFFFFFFFFFFFU;
+  if (exponent == 0) return {fraction, 0, (bits >> 63U) != 0};
+  return {fraction | (uint64_t{1} << 52U), static_cast<int>(exponent) - 1, (bits >> 63U) != 0};
+}
+
+template <size_t kSize>
+void Negate(std::array<uint64_t, kSize>* limbs) {
+  uint64_t carry = 1;
+  for (uint64_t& limb : *limbs) {
+    limb = ~limb + carry;
+    carry = carry != 0 && limb == 0 ? 1 : 0;
+  }
+}
+
+}  // namespace
+
+template <typename F>
+void ExactSum<F>::AddShifted(unsigned __int128 magnitude, int shift, bool negative) {
+  auto limb = static_cast<size_t>(shift / 64);
+  const auto bit = static_cast<unsigned>(shift % 64);
+  // Up to 128 + 63 bits: three limbs.
+  const std::array<uint64_t, 3> pieces = {
+      static_cast<uint64_t>(magnitude << bit), static_cast<uint64_t>((magnitude << bit) >> 64U),
+      bit == 0 ? 0 : static_cast<uint64_t>(magnitude >> (128U - bit))};
+  uint64_t carry = 0;
+  for (size_t i = 0; limb < kLimbs; ++i, ++limb) {
+    const uint64_t piece = i < pieces.size() ? pieces[i] : 0;
+    if (i >= pieces.size() && carry == 0) break;
+    uint64_t& at = limbs_[limb];
+    const uint64_t before = at;
+    if (negative) {
+      at = before - piece - carry;
+      carry = before < piece || (before == piece && carry != 0) ? 1 : 0;
+    } else {
+      at = before + piece + carry;
+      carry = at < before || (at == before && carry != 0) ? 1 : 0;
+    }
+  }
+}
+
+template <typename F>
+void ExactSum<F>::AddTimes(F value, uint64_t times) {
+  if (std::isnan(value)) {
+    nan_count_ += times;
+  } else if (std::isinf(value)) {
+    (value > 0 ? positive_infinity_count_ : negative_infinity_count_) += times;
+  } else {
+    const Parts parts = Split(value);
+    AddShifted(static_cast<unsigned __int128>(parts.mantissa) * times, parts.shift, parts.negative);
+  }
+}
+
+template <typename F>
+void ExactSum<F>::Merge(const ExactSum& other) {
+  uint64_t carry = 0;
+  for (size_t i = 0; i < kLimbs; ++i) {
+    const uint64_t before = limbs_[i];
+    limbs_[i] = before + other.limbs_[i] + carry;
+    carry = limbs_[i] < before || (limbs_[i] == before && carry != 0) ? 1 : 0;
+  }
+  nan_count_ += other.nan_count_;
+  positive_infinity_count_ += other.positive_infinity_count_;
+  negative_infinity_count_ += other.negative_infinity_count_;
+}
+
+template <typename F>
+bool ExactSum<F>::MergeWithoutOverflow(const ExactSum& other) {
+  const ExactSum before = *this;
+  Merge(other);
+  const bool same_sign = before.Negative() == other.Negative();
+  return !(same_sign && Negative() != before.Negative()) && nan_count_ >= before.nan_count_ &&
+         positive_infinity_count_ >= before.positive_infinity_count_ &&
+         negative_infinity_count_ >= before.negative_infinity_count_;
+}
+
+template <typename F>
+double ExactSum<F>::Round(int precision) const {
+  if (nan_count_ != 0 || (positive_infinity_count_ != 0 && negative_infinity_count_ != 0)) {
+    return std::numeric_limits<double>::quiet_NaN();
+  }
+  if (positive_infinity_count_ != 0) return std::numeric_limits<double>::infinity();
+  if (negative_infinity_count_ != 0) return -std::numeric_limits<double>::infinity();
+  auto limbs = limbs_;
+  const bool negative = Negative();
+  if (negative) Negate(&limbs);
+  int top = kLimbs - 1;
+  while (top >= 0 && limbs[static_cast<size_t>(top)] == 0) --top;
+  if (top < 0) return 0.0;
+  const int length = 64 * top + static_cast<int>(std::bit_width(limbs[static_cast<size_t>(top)]));
+  // `precision` leading bits from position `low` up; a number with fewer bits is exact.
+  const int low = length > precision ? length - precision : 0;
+  const auto bit_at = [&](int i) {
+    return (limbs[static_cast<size_t>(i / 64)] >> static_cast<unsigned>(i % 64)) & 1U;
+  };
+  uint64_t mantissa = 0;
+  for (int i = length - 1; i >= low; --i) mantissa = (mantissa << 1U) | bit_at(i);
+  if (low > 0 && bit_at(low - 1) != 0) {
+    bool sticky = false;
+    for (int i = 0; i < (low - 1) / 64 && !sticky; ++i) {
+      sticky = limbs[static_cast<size_t>(i)] != 0;
+    }
+    for (int i = (low - 1) / 64 * 64; i < low - 1 && !sticky; ++i) sticky = bit_at(i) != 0;
+    if (sticky || (mantissa & 1U) != 0) ++mantissa;
+  }
+  // The mantissa has at most `precision` bits or is a power of two: ldexp is exact or overflows.
+  const double magnitude = std::ldexp(static_cast<double>(mantissa), low + kUnitExponent);
+  return negative ? -magnitude : magnitude;
+}
+
+template <typename F>
+F ExactSum<F>::ToNearest() const {
+  // For float the 24-bit rounding is the only one: sums are multiples of 2^-149, so a result below
+  // the normal range is exact, and one beyond the greatest float becomes infinite in the cast.
+  return static_cast<F>(Round(std::is_same_v<F, float> ? 24 : 53));
+}
+
+template <typename F>
+ExactSumValue ExactSum<F>::ToValue() const {
+  ExactSumValue value{{}, nan_count_, positive_infinity_count_, negative_infinity_count_};
+  const uint8_t fill = Negative() ? 0xFFU : 0U;
+  std::string bytes;
+  for (const uint64_t limb : limbs_) {
+    for (unsigned i = 0; i < 64; i += 8) bytes.push_back(static_cast<char>((limb >> i) & 0xFFU));
+  }
+  // Drop sign bytes from the top while the byte below still shows the sign.
+  while (!bytes.empty() && static_cast<uint8_t>(bytes.back()) == fill) {
+    const bool below_negative = bytes.size() > 1 && (bytes[bytes.size() - 2] & 0x80) != 0;
+    if (bytes.size() > 1 ? below_negative != (fill != 0) : fill != 0) break;
+    bytes.pop_back();
+  }
+  value.units = std::move(bytes);
+  return value;
+}
+
+template <typename F>
+absl::StatusOr<ExactSum<F>> ExactSum<F>::FromValue(const ExactSumValue& value) {
+  if (value.units.size() > sizeof(limbs_)) {
+    return absl::InvalidArgumentError("the exact sum is wider than its type allows");
+  }
+  ExactSum sum;
+  const bool negative = !value.units.empty() && (value.units.back() & 0x80) != 0;
+  if (negative) sum.limbs_.fill(~uint64_t{0});
+  for (size_t i = 0; i < value.units.size(); ++i) {
+    const auto shift = static_cast<unsigned>(8 * (i % 8));
+    uint64_t& limb = sum.limbs_[i / 8];
+    limb &= ~(uint64_t{0xFF} << shift);
+    limb |= static_cast<uint64_t>(static_cast<uint8_t>(value.units[i])) << shift;
+  }
+  sum.nan_count_ = value.nan_count;
+  sum.positive_infinity_count_ = value.positive_infinity_count;
+  sum.negative_infinity_count_ = value.negative_infinity_count;
+  return sum;
+}
+
+template class ExactSum<float>;
+template class ExactSum<double>;
+
+}  // namespace lossd

@@ -1,0 +1,80 @@
+// Exact sums of floating-point numbers: the same bits in any order and any split.
+//
+// A sum is one wide two's-complement integer in units of the type's smallest subnormal, as in
+// Kulisch's long accumulator, so that adding is integer addition: exact, commutative, associative.
+#ifndef LOSSD_CORE_EXACT_SUM_H_
+#define LOSSD_CORE_EXACT_SUM_H_
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+
+namespace lossd {
+
+/// An exact sum in the form that travels.
+struct ExactSumValue {
+  /// Minimal little-endian two's-complement integer; empty for 0. The unit is 2^-149 for float32
+  /// and 2^-1074 for float64.
+  std::string units;
+  /// How many NaN, +inf and -inf were added; they are not in `units`.
+  uint64_t nan_count = 0;
+  uint64_t positive_infinity_count = 0;
+  uint64_t negative_infinity_count = 0;
+
+  bool operator==(const ExactSumValue&) const = default;
+};
+
+/// Exact sum of up to 2^63 values of type F, float or double. Not safe for use from several threads
+/// at once; sum in each and Merge.
+template <typename F>
+class ExactSum {
+  static_assert(std::is_same_v<F, float> || std::is_same_v<F, double>);
+
+ public:
+  /// Exponent of the unit.
+  static constexpr int kUnitExponent = std::is_same_v<F, float> ? -149 : -1074;
+
+  void Add(F value) { AddTimes(value, 1); }
+  /// Adds `value` `times` times over.
+  void AddTimes(F value, uint64_t times);
+  /// Adds all that `other` summed.
+  void Merge(const ExactSum& other);
+
+  /// Nearest double, ties to even; NaN and infinities as IEEE addition would give; zero is +0.
+  [[nodiscard]] double ToDouble() const { return Round(53); }
+  /// Nearest F, rounded once.
+  [[nodiscard]] F ToNearest() const;
+
+  [[nodiscard]] ExactSumValue ToValue() const;
+  /// INVALID_ARGUMENT where the value is wider than a sum of 2^63 values of F can be.
+  static absl::StatusOr<ExactSum> FromValue(const ExactSumValue& value);
+  /// Merge, refusing sums that leave the range: for values from outside.
+  [[nodiscard]] bool MergeWithoutOverflow(const ExactSum& other);
+
+  bool operator==(const ExactSum&) const = default;
+
+ private:
+  // From the unit to the greatest finite value, 63 bits of count, and a sign.
+  static constexpr int kBits = std::is_same_v<F, float> ? 149 + 128 + 64 : 1074 + 1024 + 64;
+  static constexpr int kLimbs = (kBits + 63) / 64;
+
+  void AddShifted(unsigned __int128 magnitude, int shift, bool negative);
+  [[nodiscard]] bool Negative() const { return (limbs_[kLimbs - 1] >> 63U) != 0; }
+  [[nodiscard]] double Round(int precision) const;
+
+  std::array<uint64_t, kLimbs> limbs_{};
+  uint64_t nan_count_ = 0;
+  uint64_t positive_infinity_count_ = 0;
+  uint64_t negative_infinity_count_ = 0;
+};
+
+extern template class ExactSum<float>;
+extern template class ExactSum<double>;
+
+}  // namespace lossd
+
+#endif  // LOSSD_CORE_EXACT_SUM_H_

@@ -1,0 +1,146 @@
+#include "core/labels.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "core/dtype.h"
+#include "core/error.h"
+#include "core/load.h"
+#include "core/plan.h"
+
+namespace lossd {
+namespace {
+
+/// Width of a stored label; all ones stand for an ignored position, so C itself must fit below.
+size_t StoredWidth(int64_t classes) {
+  if (classes <= 0xFF) return 1;
+  if (classes <= 0xFFFF) return 2;
+  return 4;
+}
+
+/// A label as sent. uint64 values beyond int64 cannot be a class or an ignore_index.
+struct RawLabel {
+  int64_t value = 0;
+  uint64_t unsigned_value = 0;
+  bool beyond_int64 = false;
+};
+
+template <typename T>
+RawLabel Read(const std::byte* from) {
+  return {static_cast<int64_t>(LoadRaw<T>(from)), 0, false};
+}
+
+RawLabel ReadLabel(DType dtype, const std::byte* from) {
+  switch (dtype) {
+    case DType::kInt8:
+      return Read<int8_t>(from);
+    case DType::kUInt8:
+      return Read<uint8_t>(from);
+    case DType::kInt16:
+      return Read<int16_t>(from);
+    case DType::kUInt16:
+      return Read<uint16_t>(from);
+    case DType::kInt32:
+      return Read<int32_t>(from);
+    case DType::kUInt32:
+      return Read<uint32_t>(from);
+    case DType::kUInt64: {
+      const auto value = LoadRaw<uint64_t>(from);
+      const bool beyond = value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+      return {static_cast<int64_t>(value), value, beyond};
+    }
+    default:
+      return Read<int64_t>(from);
+  }
+}
+
+}  // namespace
+
+Labels::Labels(const Plan& plan)
+    : plan_(plan), width_(StoredWidth(plan.classes())), stored_(StoredBytes(plan)) {
+  if (!plan.weight().empty()) class_counts_.resize(plan.weight().size());
+}
+
+uint64_t Labels::StoredBytes(const Plan& plan) {
+  return static_cast<uint64_t>(plan.positions()) * StoredWidth(plan.classes());
+}
+
+int64_t Labels::At(int64_t position) const {
+  const std::byte* at = stored_.data() + static_cast<size_t>(position) * width_;
+  switch (width_) {
+    case 1: {
+      const auto label = LoadRaw<uint8_t>(at);
+      return label == 0xFF ? -1 : label;
+    }
+    case 2: {
+      const auto label = LoadRaw<uint16_t>(at);
+      return label == 0xFFFF ? -1 : label;
+    }
+    default: {
+      const auto label = LoadRaw<uint32_t>(at);
+      return label == 0xFFFFFFFF ? -1 : static_cast<int64_t>(label);
+    }
+  }
+}
+
+void Labels::Store(int64_t label) {
+  const auto bits = static_cast<uint32_t>(label);  // -1 gives all ones at every width.
+  std::memcpy(stored_.data() + static_cast<size_t>(filled_) * width_, &bits, width_);
+  ++filled_;
+}
+
+absl::Status Labels::AppendOne(const std::byte* element) {
+  if (filled_ == plan_.positions()) {
+    return InvalidField("target", "LENGTH_EXCEEDED", "expected ", plan_.positions(),
+                        " labels, got more");
+  }
+  const RawLabel label = ReadLabel(plan_.target().dtype, element);
+  if (!label.beyond_int64 && label.value == plan_.ignore_index()) {
+    ++ignored_;
+    Store(-1);
+    return absl::OkStatus();
+  }
+  if (label.beyond_int64 || label.value < 0 || label.value >= plan_.classes()) {
+    const std::string got =
+        label.beyond_int64 ? absl::StrCat(label.unsigned_value) : absl::StrCat(label.value);
+    return InvalidField(absl::StrCat("target[", filled_, "]"), "LABEL_OUT_OF_RANGE",
+                        "expected a class in [0, ", plan_.classes(), ") or ignore_index ",
+                        plan_.ignore_index(), ", got ", got);
+  }
+  if (!class_counts_.empty()) ++class_counts_[static_cast<size_t>(label.value)];
+  Store(label.value);
+  return absl::OkStatus();
+}
+
+absl::Status Labels::Append(absl::Span<const std::byte> bytes) {
+  const size_t size = SizeOf(plan_.target().dtype);
+  if (partial_size_ > 0) {
+    const size_t taken = std::min(size - partial_size_, bytes.size());
+    std::copy_n(bytes.begin(), taken, partial_.begin() + static_cast<ptrdiff_t>(partial_size_));
+    partial_size_ += taken;
+    bytes.remove_prefix(taken);
+    if (partial_size_ < size) return absl::OkStatus();
+    partial_size_ = 0;
+    LOSSD_RETURN_IF_ERROR(AppendOne(partial_.data()));
+  }
+  while (bytes.size() >= size) {
+    LOSSD_RETURN_IF_ERROR(AppendOne(bytes.data()));
+    bytes.remove_prefix(size);
+  }
+  std::copy(bytes.begin(), bytes.end(), partial_.begin());
+  partial_size_ = bytes.size();
+  if (partial_size_ > 0 && filled_ == plan_.positions()) {
+    return InvalidField("target", "LENGTH_EXCEEDED", "expected ", plan_.positions(),
+                        " labels, got more");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace lossd

@@ -1,0 +1,60 @@
+// Class indices of a problem: checked as they arrive, kept in the narrowest type that holds them.
+#ifndef LOSSD_CORE_LABELS_H_
+#define LOSSD_CORE_LABELS_H_
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "core/buffer.h"
+#include "core/plan.h"
+
+namespace lossd {
+
+/// The labels of all positions, filled front to back. One thread appends; others may read any
+/// position below what they know to be filled (with their own synchronization of that knowledge).
+class Labels {
+ public:
+  /// REQUIRES: plan.target_kind() == kClassIndex; `plan` outlives this.
+  explicit Labels(const Plan& plan);
+
+  /// Bytes that the labels of `plan` take once stored.
+  static uint64_t StoredBytes(const Plan& plan);
+
+  /// Appends little-endian elements of the target's dtype, cut anywhere. A label outside [0, C)
+  /// that is not ignore_index is INVALID_ARGUMENT and names the position; so are bytes past the
+  /// end.
+  absl::Status Append(absl::Span<const std::byte> bytes);
+
+  /// Positions with a label so far.
+  [[nodiscard]] int64_t filled() const { return filled_; }
+  [[nodiscard]] uint64_t ignored() const { return ignored_; }
+  /// Bytes of an element that has begun and is not whole.
+  [[nodiscard]] size_t partial_bytes() const { return partial_size_; }
+
+  /// The label of a filled position, or -1 where it is ignored.
+  [[nodiscard]] int64_t At(int64_t position) const;
+
+  /// Positions counted so far by class; empty unless a weight is given.
+  [[nodiscard]] const std::vector<uint64_t>& class_counts() const { return class_counts_; }
+
+ private:
+  absl::Status AppendOne(const std::byte* element);
+  void Store(int64_t label);
+
+  const Plan& plan_;
+  size_t width_;
+  Buffer stored_;
+  std::vector<uint64_t> class_counts_;
+  int64_t filled_ = 0;
+  uint64_t ignored_ = 0;
+  std::array<std::byte, 8> partial_{};
+  size_t partial_size_ = 0;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_CORE_LABELS_H_

@@ -1,0 +1,90 @@
+// exp and log1p of our own, in plain IEEE double operations without fused ones, so that every
+// machine computes the same bits.
+#ifndef LOSSD_CORE_MATH_H_
+#define LOSSD_CORE_MATH_H_
+
+#include <bit>
+#include <cstdint>
+
+namespace lossd {
+
+/// e^x for x <= 0 (-inf gives 0), within 1 ulp; results below the normal range are rounded once
+/// more.
+///
+/// x = k ln 2 + r with |r| <= ln 2 / 2; e^r by its Taylor series to degree 13 (remainder under
+/// 2^-57); ln 2 is split so that k times its upper part is exact (Cody and Waite).
+inline double ExpNonPositive(double x) {
+  constexpr double kLog2E = 0x1.71547652b82fep+0;
+  constexpr double kLn2Hi = 0x1.62e42fee00000p-1;  // 32 trailing zero bits.
+  constexpr double kLn2Lo = 0x1.a39ef35793c76p-33;
+  constexpr double kRound = 0x1.8p52;  // Adding it leaves the nearest integer in the low bits.
+  constexpr double kUnderflow = -746.0;
+  const double clamped = x < kUnderflow ? kUnderflow : x;
+  const double shifted = clamped * kLog2E + kRound;
+  const double k = shifted - kRound;
+  const double r = (clamped - k * kLn2Hi) - k * kLn2Lo;
+  double q = 1.0 / 6227020800.0;
+  q = q * r + 1.0 / 479001600.0;
+  q = q * r + 1.0 / 39916800.0;
+  q = q * r + 1.0 / 3628800.0;
+  q = q * r + 1.0 / 362880.0;
+  q = q * r + 1.0 / 40320.0;
+  q = q * r + 1.0 / 5040.0;
+  q = q * r + 1.0 / 720.0;
+  q = q * r + 1.0 / 120.0;
+  q = q * r + 1.0 / 24.0;
+  q = q * r + 1.0 / 6.0;
+  q = q * r + 0.5;
+  const double mantissa = 1.0 + (r + r * r * q);
+  // 2^k in two factors, each a normal number: only the second multiplication may round.
+  const auto exponent = static_cast<int64_t>(k);
+  const int64_t half = exponent >> 1U;
+  const auto power = [](int64_t n) {
+    return std::bit_cast<double>(static_cast<uint64_t>(n + 1023) << 52U);
+  };
+  return mantissa * power(half) * power(exponent - half);
+}
+
+/// log(1 + x) for x >= 0, within 1 ulp.
+///
+/// 1 + x = 2^k f with f in [sqrt(1/2), sqrt(2)); log f = 2 atanh(s) with s = g / (2 + g), g = f -
+/// 1, by the minimax polynomial that fdlibm's e_log.c and s_log1p.c use (error under 2^-58); what
+/// rounding 1 + x lost comes back as a first-order term.
+inline double Log1pNonNegative(double x) {
+  constexpr double kLn2Hi = 6.93147180369123816490e-01;
+  constexpr double kLn2Lo = 1.90821492927058770002e-10;
+  if (x < 0x1p-54) return x;
+  double k = 0.0;
+  double g = x;
+  double lost = 0.0;
+  if (x >= 0.41421356237309503) {
+    const double u = 1.0 + x;
+    lost = (x >= 1.0 ? 1.0 - (u - x) : x - (u - 1.0)) / u;
+    auto bits = std::bit_cast<uint64_t>(u);
+    auto exponent = static_cast<int64_t>(bits >> 52U) - 1023;
+    bits = (bits & 0xFFFFFFFFFFFFFU) | (uint64_t{1023} << 52U);
+    double f = std::bit_cast<double>(bits);
+    if (f >= 1.4142135623730951) {
+      f *= 0.5;
+      ++exponent;
+    }
+    k = static_cast<double>(exponent);
+    g = f - 1.0;
+  }
+  const double half_square = 0.5 * g * g;
+  const double s = g / (2.0 + g);
+  const double z = s * s;
+  double p = 1.479819860511658591e-01;
+  p = p * z + 1.531383769920937332e-01;
+  p = p * z + 1.818357216161805012e-01;
+  p = p * z + 2.222219843214978396e-01;
+  p = p * z + 2.857142874366239149e-01;
+  p = p * z + 3.999999999940941908e-01;
+  p = p * z + 6.666666666666735130e-01;
+  p = p * z;
+  return k * kLn2Hi - ((half_square - (s * (half_square + p) + (k * kLn2Lo + lost))) - g);
+}
+
+}  // namespace lossd
+
+#endif  // LOSSD_CORE_MATH_H_

@@ -1,0 +1,47 @@
+// Between wire requests and core problems, and between wire and core summaries.
+#ifndef LOSSD_PROTO_CODEC_PROBLEM_CODEC_H_
+#define LOSSD_PROTO_CODEC_PROBLEM_CODEC_H_
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/batch.h"
+#include "core/plan.h"
+#include "core/summary.h"
+#include "lossd/v1/criterion.pb.h"
+#include "lossd/v1/service.pb.h"
+
+namespace lossd {
+
+/// A request as a plan and views of its tensors; it lives no longer than the message.
+struct ParsedRequest {
+  std::shared_ptr<const Plan> plan;
+  Operands operands;
+  bool typed = false;  ///< The input came as typed values, so results go back as such.
+
+  // Typed values, encoded.
+  std::vector<std::byte> input_storage;
+  std::vector<std::byte> target_storage;
+  std::vector<std::byte> grad_output_storage;
+};
+
+/// Checks everything about a request but its labels.
+absl::StatusOr<std::unique_ptr<ParsedRequest>> ParseRequest(const v1::EvaluateRequest& request,
+                                                            const PlanLimits& limits);
+
+/// The plan of a stream; field paths begin with "header.".
+absl::StatusOr<std::shared_ptr<const Plan>> ParseHeader(const v1::EvaluateStreamHeader& header,
+                                                        const PlanLimits& limits);
+
+/// Fills the criterion with the options, without a weight.
+void ToWire(const Options& options, v1::Criterion* criterion);
+void ToWire(const Outputs& outputs, v1::Outputs* wire);
+
+void ToWire(const Summary& summary, v1::Summary* wire);
+absl::StatusOr<Summary> ParseSummary(const v1::Summary& wire, absl::string_view field);
+
+}  // namespace lossd
+
+#endif  // LOSSD_PROTO_CODEC_PROBLEM_CODEC_H_

@@ -1,0 +1,38 @@
+// Between wire tensors and core views. Checks go in one order: dtype, shape, overflow-safe product,
+// byte length; nothing is allocated before they pass.
+#ifndef LOSSD_PROTO_CODEC_TENSOR_CODEC_H_
+#define LOSSD_PROTO_CODEC_TENSOR_CODEC_H_
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "core/dtype.h"
+#include "core/tensor.h"
+#include "lossd/v1/tensor.pb.h"
+
+namespace lossd {
+
+absl::StatusOr<DType> ParseDType(int wire, absl::string_view field);
+v1::DataType ToWire(DType dtype);
+
+absl::StatusOr<TensorSpec> ParseSpec(const v1::TensorSpec& wire, absl::string_view field);
+void ToWire(const TensorSpec& spec, v1::TensorSpec* wire);
+
+/// A view of the tensor's raw bytes, or of typed values encoded into `storage`. It lives as long as
+/// both.
+absl::StatusOr<TensorView> ParseTensor(const v1::Tensor& tensor, absl::string_view field,
+                                       std::vector<std::byte>* storage);
+
+/// True where the tensor's data are typed values.
+bool HasTypedValues(const v1::Tensor& tensor);
+
+/// Fills `tensor` with `bytes` of `spec`: raw, or as typed values (float_values for float32 and the
+/// half types, double_values for float64).
+void FillTensor(const TensorSpec& spec, std::string bytes, bool typed, v1::Tensor* tensor);
+
+}  // namespace lossd
+
+#endif  // LOSSD_PROTO_CODEC_TENSOR_CODEC_H_

@@ -1,0 +1,40 @@
+#include "server/engine/memory_budget.h"
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "core/error.h"
+
+namespace lossd {
+namespace {
+
+constexpr double kRetryAfterSeconds = 0.1;
+
+}  // namespace
+
+absl::Status OutOfMemory() {
+  absl::Status status = absl::ResourceExhaustedError("the machine is out of memory");
+  SetErrorDetail(&status, {"", "MEMORY_BUSY", kRetryAfterSeconds});
+  return status;
+}
+
+absl::StatusOr<MemoryBudget::Reservation> MemoryBudget::Reserve(uint64_t bytes) {
+  if (bytes > limit_) {
+    return FieldError(
+        absl::StatusCode::kResourceExhausted, "", "MEMORY_LIMIT",
+        absl::StrCat("the request needs ", bytes, " bytes of memory; expected at most ", limit_));
+  }
+  uint64_t used = used_.load();
+  while (used <= limit_ - bytes) {
+    if (used_.compare_exchange_weak(used, used + bytes)) return Reservation(this, bytes);
+  }
+  absl::Status busy = absl::ResourceExhaustedError(
+      absl::StrCat("requests in flight hold ", used, " of ", limit_,
+                   " bytes of memory; this one needs ", bytes, " more"));
+  SetErrorDetail(&busy, {"", "MEMORY_BUSY", kRetryAfterSeconds});
+  return busy;
+}
+
+}  // namespace lossd

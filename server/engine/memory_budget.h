@@ -1,0 +1,60 @@
+// One budget in bytes for everything that calls in flight hold.
+#ifndef LOSSD_SERVER_ENGINE_MEMORY_BUDGET_H_
+#define LOSSD_SERVER_ENGINE_MEMORY_BUDGET_H_
+
+#include <atomic>
+#include <cstdint>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace lossd {
+
+/// Thread-safe; outlives its reservations.
+class MemoryBudget {
+ public:
+  /// A share of the budget, given back when it is destroyed.
+  class Reservation {
+   public:
+    Reservation() = default;
+    Reservation(MemoryBudget* budget, uint64_t bytes) : budget_(budget), bytes_(bytes) {}
+    Reservation(Reservation&& other) noexcept
+        : budget_(std::exchange(other.budget_, nullptr)), bytes_(other.bytes_) {}
+    Reservation& operator=(Reservation&& other) noexcept {
+      std::swap(budget_, other.budget_);
+      std::swap(bytes_, other.bytes_);
+      return *this;
+    }
+    Reservation(const Reservation&) = delete;
+    Reservation& operator=(const Reservation&) = delete;
+    ~Reservation() {
+      if (budget_ != nullptr) budget_->used_ -= bytes_;
+    }
+
+   private:
+    MemoryBudget* budget_ = nullptr;
+    uint64_t bytes_ = 0;
+  };
+
+  explicit MemoryBudget(uint64_t limit) : limit_(limit) {}
+
+  /// RESOURCE_EXHAUSTED, reason MEMORY_LIMIT where the request alone is above the limit, or
+  /// MEMORY_BUSY with a time to wait where others hold too much.
+  absl::StatusOr<Reservation> Reserve(uint64_t bytes);
+
+  [[nodiscard]] uint64_t limit() const { return limit_; }
+  [[nodiscard]] uint64_t used() const { return used_; }
+
+ private:
+  const uint64_t limit_;
+  std::atomic<uint64_t> used_ = 0;
+};
+
+/// What a call gets where the machine has less memory than the budget: RESOURCE_EXHAUSTED, reason
+/// MEMORY_BUSY, with a time to wait.
+absl::Status OutOfMemory();
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_ENGINE_MEMORY_BUDGET_H_

@@ -1,0 +1,372 @@
+#include "server/engine/stream_session.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "core/batch.h"
+#include "core/dtype.h"
+#include "core/error.h"
+#include "core/load.h"
+#include "core/tensor.h"
+
+namespace lossd {
+namespace {
+
+/// Input bytes of a task; see core/batch.cc.
+constexpr int64_t kTaskBytes = 256 * 1024;
+
+absl::string_view FieldName(Operand operand) {
+  switch (operand) {
+    case Operand::kTarget:
+      return "target";
+    case Operand::kGradOutput:
+      return "grad_output";
+    default:
+      return "input";
+  }
+}
+
+int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+StreamSession::StreamSession(std::shared_ptr<const Plan> plan, const StreamLimits& limits,
+                             WorkerPool* pool, std::function<void()> on_progress)
+    : plan_(std::move(plan)),
+      limits_(limits),
+      layout_(*plan_),
+      pool_(pool),
+      on_progress_(std::move(on_progress)),
+      queue_(WorkerPool::NewQueue()),
+      totals_(plan_->loss_dtype()) {
+  const int64_t sample_bytes =
+      layout_.operand_bytes[static_cast<size_t>(Operand::kInput)] * layout_.inner;
+  const int64_t samples =
+      std::max<int64_t>(1, limits_.unit_bytes / std::max<int64_t>(1, sample_bytes));
+  unit_positions_ = samples * layout_.inner;
+  window_units_ = std::max<int64_t>(1, limits_.window_bytes / (samples * sample_bytes));
+}
+
+absl::StatusOr<std::shared_ptr<StreamSession>> StreamSession::Create(
+    std::shared_ptr<const Plan> plan, const StreamLimits& limits, WorkerPool* pool,
+    MemoryBudget* budget, std::function<void()> on_progress) {
+  const bool has_labels = plan->target_kind() == TargetKind::kClassIndex;
+  const uint64_t label_bytes = has_labels ? Labels::StoredBytes(*plan) : 0;
+  if (label_bytes > limits.max_label_bytes) {
+    return FieldError(absl::StatusCode::kResourceExhausted, "header.target.shape", "LIMIT_EXCEEDED",
+                      absl::StrCat("the class indices take ", label_bytes,
+                                   " bytes; expected at most ", limits.max_label_bytes));
+  }
+  std::shared_ptr<StreamSession> session(
+      new StreamSession(std::move(plan), limits, pool, std::move(on_progress)));
+  const Plan& checked = *session->plan_;
+  // A tensor smaller than the window needs no more than itself.
+  const int64_t window = std::min(session->unit_positions_ * (session->window_units_ + 1),
+                                  std::max<int64_t>(1, checked.positions()));
+  uint64_t bytes = label_bytes;
+  bytes +=
+      static_cast<uint64_t>(window) * static_cast<uint64_t>(session->layout_.BytesPerPosition());
+  if (checked.outputs().grad_weight) bytes += ClassSums::StoredBytes(checked);
+  auto reservation = budget->Reserve(bytes);
+  if (!reservation.ok()) return reservation.status();
+  session->reservation_ = *std::move(reservation);
+  if (has_labels) session->labels_.emplace(checked);
+  if (checked.outputs().grad_weight) session->class_sums_.emplace(checked);
+  session->context_ = {&checked, has_labels ? &*session->labels_ : nullptr, 1.0,
+                       session->class_sums_ ? &*session->class_sums_ : nullptr};
+  return session;
+}
+
+int64_t StreamSession::TotalBytes(Operand operand) const {
+  const auto elements = [](const TensorSpec& spec) {
+    int64_t product = 1;  // The plan has checked that it does not overflow.
+    for (const int64_t size : spec.shape) {
+      if (size == 0) return int64_t{0};
+    }
+    for (const int64_t size : spec.shape) product *= size;
+    return product * static_cast<int64_t>(SizeOf(spec.dtype));
+  };
+  switch (operand) {
+    case Operand::kTarget:
+      return elements(plan_->target());
+    case Operand::kGradOutput:
+      return plan_->grad_output() ? elements(*plan_->grad_output()) : 0;
+    default:
+      return elements(plan_->input());
+  }
+}
+
+absl::Status StreamSession::Append(Operand operand, absl::Span<const std::byte> bytes) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (cancelled_ || bytes.empty()) return absl::OkStatus();
+  int64_t& received = received_[static_cast<size_t>(operand)];
+  const int64_t total = TotalBytes(operand);
+  if (static_cast<int64_t>(bytes.size()) > total - received) {
+    return InvalidField(FieldName(operand), "LENGTH_EXCEEDED", "expected ", total,
+                        " bytes in all, got at least ",
+                        static_cast<uint64_t>(received) + bytes.size());
+  }
+  received += static_cast<int64_t>(bytes.size());
+  if (operand == Operand::kTarget && labels_) {
+    LOSSD_RETURN_IF_ERROR(AppendLabels(bytes));
+  } else if (layout_.operand_bytes[static_cast<size_t>(operand)] == 0) {
+    LOSSD_RETURN_IF_ERROR(AppendScalarGrad(bytes));
+  } else {
+    LOSSD_RETURN_IF_ERROR(AppendToUnits(operand, bytes));
+  }
+  Schedule();
+  return absl::OkStatus();
+}
+
+absl::Status StreamSession::AppendLabels(absl::Span<const std::byte> bytes) {
+  return labels_->Append(bytes);
+}
+
+absl::Status StreamSession::AppendScalarGrad(absl::Span<const std::byte> bytes) {
+  int64_t& received = received_[static_cast<size_t>(Operand::kGradOutput)];
+  std::memcpy(scalar_grad_.data() + received - static_cast<int64_t>(bytes.size()), bytes.data(),
+              bytes.size());
+  if (received == TotalBytes(Operand::kGradOutput)) {
+    LoadAsDouble(plan_->grad_output()->dtype, scalar_grad_.data(), 1, &grad_output_);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StreamSession::CheckLabelsLead() const {
+  const int64_t received = received_[static_cast<size_t>(Operand::kInput)];
+  const int64_t sample_bytes =
+      layout_.operand_bytes[static_cast<size_t>(Operand::kInput)] * layout_.inner;
+  const int64_t needed = plan_->NeedsLabelsForScale()
+                             ? plan_->positions()
+                             : CeilDivide(received, sample_bytes) * layout_.inner;
+  if (labels_->filled() >= needed) return absl::OkStatus();
+  return InvalidField("input", "TARGET_AFTER_INPUT", "expected the labels of ", needed,
+                      " positions before these bytes, got ", labels_->filled(),
+                      plan_->NeedsLabelsForScale()
+                          ? "; all labels come first for mean with a gradient and no normalizer"
+                          : "");
+}
+
+absl::Status StreamSession::AppendToUnits(Operand operand, absl::Span<const std::byte> bytes) {
+  if (operand == Operand::kInput && labels_) LOSSD_RETURN_IF_ERROR(CheckLabelsLead());
+  const auto which = static_cast<size_t>(operand);
+  const int64_t unit_bytes = layout_.operand_bytes[which] * unit_positions_;
+  int64_t begin = received_[which] - static_cast<int64_t>(bytes.size());
+  while (!bytes.empty()) {
+    const auto index = static_cast<size_t>(begin / unit_bytes - first_unit_);
+    while (units_.size() <= index) {
+      const int64_t first = (first_unit_ + static_cast<int64_t>(units_.size())) * unit_positions_;
+      units_.push_back(std::make_shared<StreamUnit>(
+          layout_, first, std::min(unit_positions_, plan_->positions() - first)));
+    }
+    const size_t taken = units_[index]->Append(operand, bytes);
+    bytes.remove_prefix(taken);
+    begin += static_cast<int64_t>(taken);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StreamSession::CheckSkew() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto input = static_cast<size_t>(Operand::kInput);
+  const int64_t input_each = layout_.operand_bytes[input];
+  // A scalar incoming gradient is wanted before everything else.
+  const bool scalar_missing =
+      plan_->grad_output() &&
+      layout_.operand_bytes[static_cast<size_t>(Operand::kGradOutput)] == 0 &&
+      received_[static_cast<size_t>(Operand::kGradOutput)] < TotalBytes(Operand::kGradOutput);
+  if (scalar_missing && received_[input] > limits_.max_skew_bytes) {
+    return FieldError(
+        absl::StatusCode::kFailedPrecondition, "grad_output", "STREAM_SKEW",
+        absl::StrCat("expected it within the first ", limits_.max_skew_bytes, " bytes of input"));
+  }
+  for (const Operand operand : {Operand::kTarget, Operand::kGradOutput}) {
+    const auto which = static_cast<size_t>(operand);
+    const int64_t each = layout_.operand_bytes[which];
+    if (each == 0) continue;
+    // One sample is always allowed: strided classes cannot be evaluated with less.
+    const int64_t ahead_positions = received_[which] / each - received_[input] / input_each;
+    const int64_t ahead =
+        ahead_positions >= 0 ? ahead_positions * each : -ahead_positions * input_each;
+    const int64_t most =
+        std::max(limits_.max_skew_bytes, layout_.inner * std::max(each, input_each));
+    if (ahead <= most) continue;
+    return FieldError(absl::StatusCode::kFailedPrecondition, FieldName(operand), "STREAM_SKEW",
+                      absl::StrCat("expected it within ", most, " bytes of the input, got it ",
+                                   ahead, " bytes ", ahead_positions >= 0 ? "ahead" : "behind"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StreamSession::Close() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const Operand operand : {Operand::kTarget, Operand::kGradOutput, Operand::kInput}) {
+    const int64_t received = received_[static_cast<size_t>(operand)];
+    const int64_t total = TotalBytes(operand);
+    if (received == total) continue;
+    return InvalidField(FieldName(operand), "LENGTH_MISMATCH", "expected ", total,
+                        " bytes in all, got ", received, " when the stream ended");
+  }
+  closed_ = true;
+  return absl::OkStatus();
+}
+
+bool StreamSession::ScaleReady() const {
+  const bool scalar =
+      plan_->grad_output() && layout_.operand_bytes[static_cast<size_t>(Operand::kGradOutput)] == 0;
+  if (scalar &&
+      received_[static_cast<size_t>(Operand::kGradOutput)] < TotalBytes(Operand::kGradOutput)) {
+    return false;
+  }
+  return !plan_->NeedsLabelsForScale() || labels_->filled() == plan_->positions();
+}
+
+void StreamSession::Schedule() {
+  if (!ScaleReady()) return;
+  if (!scale_set_) {
+    scale_set_ = true;
+    if (plan_->outputs().AnyGradient()) {
+      const bool from_labels = plan_->NeedsLabelsForScale();
+      const bool divides = plan_->options().reduction == Reduction::kMean;
+      const bool natural = divides && !plan_->options().normalizer;
+      const AnyExactSum sum = natural ? Normalizer(*plan_, from_labels ? &*labels_ : nullptr)
+                                      : MakeExactSum(plan_->loss_dtype());
+      context_.scale = Scale(*plan_, grad_output_, Divisor(plan_->options(), sum));
+    }
+  }
+  const int64_t task_positions = PositionsFor(*plan_, kTaskBytes);
+  for (const auto& unit : units_) {
+    while (unit->Ready() - unit->taken() >= task_positions) {
+      Submit(unit, unit->TakeTask(task_positions));
+    }
+    // What is left is too small for a task: it goes when nothing larger comes, or nothing runs.
+    const bool whole = unit->Ready() == unit->positions();
+    if (unit->Ready() > unit->taken() && (whole || in_flight_ == 0)) {
+      Submit(unit, unit->TakeTask(task_positions));
+    }
+    if (!whole) break;
+  }
+}
+
+void StreamSession::Submit(const std::shared_ptr<StreamUnit>& unit, StreamUnit::Range range) {
+  ++in_flight_;
+  pool_->Submit(queue_, [self = shared_from_this(), unit, range, slab = unit->MakeSlab()](
+                            Scratch* scratch) { self->RunTask(unit, range, slab, scratch); });
+}
+
+void StreamSession::RunTask(const std::shared_ptr<StreamUnit>& unit, StreamUnit::Range range,
+                            const Slab& slab, Scratch* scratch) {
+  bool run = false;
+  RowContext context;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    run = !cancelled_;
+    context = context_;
+  }
+  RowTotals totals(plan_->loss_dtype());
+  if (run) EvaluateRows(context, slab, range.begin, range.end, &totals, scratch);
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    --in_flight_;
+    if (cancelled_) return;
+    totals_.Merge(totals);
+    unit->Done(range);
+    DropFinishedUnits();
+    Schedule();
+  }
+  on_progress_();
+}
+
+void StreamSession::DropFinishedUnits() {
+  while (!units_.empty() && units_.front()->AllTaken()) {
+    units_.pop_front();
+    ++first_unit_;
+  }
+}
+
+bool StreamSession::WantsOperands() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (static_cast<int64_t>(units_.size()) <= window_units_) return true;
+  // Full. Were nothing under way either, only more bytes could help; CheckSkew bounds them.
+  return in_flight_ == 0 && units_.front()->taken() < units_.front()->positions();
+}
+
+bool StreamSession::Evaluated() const {
+  return closed_ && units_.empty() && in_flight_ == 0 &&
+         first_unit_ * unit_positions_ >= plan_->positions();
+}
+
+std::optional<StreamReply> StreamSession::TakeReply() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (cancelled_ || last_taken_) return std::nullopt;
+  StreamReply reply;
+  size_t room = limits_.reply_bytes;
+  // One unit a reply: the next one may be far from ready.
+  if (!units_.empty()) {
+    const std::shared_ptr<StreamUnit> unit = units_.front();
+    for (size_t which = 0; which < kUnitOutputs && room > 0; ++which) {
+      const auto output = static_cast<Output>(which);
+      const auto bytes = unit->TakeOutput(output, room);
+      if (bytes.empty()) continue;
+      room -= bytes.size();
+      reply.parts.push_back({output, bytes, unit});
+    }
+    DropFinishedUnits();
+    if (!reply.parts.empty()) return reply;
+  }
+  if (!Evaluated()) return std::nullopt;
+  if (!summary_) summary_ = Summarize(*plan_, context_.labels, totals_);
+  if (auto weight = TakeWeightGradient()) return weight;
+  last_taken_ = true;
+  return LastReply();
+}
+
+std::optional<StreamReply> StreamSession::TakeWeightGradient() {
+  if (!class_sums_) return std::nullopt;
+  if (weight_gradient_ == nullptr) {
+    weight_gradient_ = std::make_shared<Buffer>(SizesOf(*plan_).grad_weight);
+    class_sums_->Write(*plan_, context_.labels, grad_output_,
+                       Divisor(plan_->options(), summary_->normalizer),
+                       ToDouble(summary_->loss_sum), weight_gradient_->data());
+  }
+  const size_t left = weight_gradient_->size() - weight_gradient_sent_;
+  if (left == 0) return std::nullopt;
+  const size_t count = std::min(left, limits_.reply_bytes);
+  StreamReply reply;
+  reply.parts.push_back({Output::kGradWeight,
+                         {weight_gradient_->data() + weight_gradient_sent_, count},
+                         weight_gradient_});
+  weight_gradient_sent_ += count;
+  return reply;
+}
+
+StreamReply StreamSession::LastReply() {
+  StreamReply reply;
+  reply.summary = summary_;
+  if (plan_->outputs().loss && plan_->options().reduction != Reduction::kNone) {
+    auto loss = std::make_shared<Buffer>(SizeOf(plan_->loss_dtype()));
+    StoreReducedLoss(*plan_, *summary_, loss->data());
+    reply.parts.push_back({Output::kLoss, {loss->data(), loss->size()}, loss});
+  }
+  return reply;
+}
+
+void StreamSession::Cancel() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  cancelled_ = true;
+  units_.clear();
+}
+
+}  // namespace lossd

@@ -1,0 +1,61 @@
+#include "server/engine/worker_pool.h"
+
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "core/kernel.h"
+
+namespace lossd {
+
+WorkerPool::WorkerPool(int threads) {
+  threads_.reserve(static_cast<size_t>(threads));
+  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
+}
+
+WorkerPool::~WorkerPool() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void WorkerPool::Submit(const std::shared_ptr<Queue>& queue, Task task) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    queue->tasks_.push_back(std::move(task));
+    if (!queue->listed_) {
+      queue->listed_ = true;
+      turns_.push_back(queue);
+    }
+  }
+  wake_.notify_one();
+}
+
+void WorkerPool::Work() {
+  Scratch scratch;
+  std::unique_lock<std::mutex> lock(mutex_);
+  while (true) {
+    wake_.wait(lock, [this] { return stopping_ || !turns_.empty(); });
+    if (turns_.empty()) return;
+    std::shared_ptr<Queue> queue = std::move(turns_.front());
+    turns_.pop_front();
+    Task task = std::move(queue->tasks_.front());
+    queue->tasks_.pop_front();
+    if (queue->tasks_.empty()) {
+      queue->listed_ = false;
+    } else {
+      turns_.push_back(queue);
+    }
+    lock.unlock();
+    task(&scratch);
+    // What the task holds must go before the lock is taken: it may be the last owner of a request.
+    task = nullptr;
+    queue.reset();
+    lock.lock();
+  }
+}
+
+}  // namespace lossd

@@ -1,0 +1,56 @@
+// The project's own threads: tasks of many requests, taken in turn.
+#ifndef LOSSD_SERVER_ENGINE_WORKER_POOL_H_
+#define LOSSD_SERVER_ENGINE_WORKER_POOL_H_
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "core/kernel.h"
+
+namespace lossd {
+
+/// A task gets the scratch memory of the thread that runs it. It must not throw or block.
+using Task = std::function<void(Scratch*)>;
+
+/// Threads that serve queues in rotation: a queue with a thousand tasks delays a queue with one by
+/// one task a thread, not by a thousand.
+class WorkerPool {
+ public:
+  /// Tasks of one request, begun in order. Made by NewQueue.
+  class Queue {
+    friend class WorkerPool;
+    std::deque<Task> tasks_;  // Guarded by the pool's mutex, like listed_.
+    bool listed_ = false;
+  };
+
+  /// REQUIRES: threads >= 1.
+  explicit WorkerPool(int threads);
+  /// Runs what is queued, then joins.
+  ~WorkerPool();
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+
+  static std::shared_ptr<Queue> NewQueue() { return std::make_shared<Queue>(); }
+  /// Thread-safe; returns at once.
+  void Submit(const std::shared_ptr<Queue>& queue, Task task);
+
+  [[nodiscard]] int threads() const { return static_cast<int>(threads_.size()); }
+
+ private:
+  void Work();
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<Queue>> turns_;  // Queues with tasks; the front one is next.
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_ENGINE_WORKER_POOL_H_

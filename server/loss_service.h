@@ -1,0 +1,38 @@
+// The LossService on gRPC's callback API.
+#ifndef LOSSD_SERVER_LOSS_SERVICE_H_
+#define LOSSD_SERVER_LOSS_SERVICE_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include "lossd/v1/service.grpc.pb.h"
+#include "server/request_evaluation.h"
+
+namespace lossd {
+
+class LossService final : public v1::LossService::CallbackService {
+ public:
+  LossService(const EvaluationContext& context, const v1::GetServerInfoResponse& info)
+      : context_(context), info_(info) {}
+
+  grpc::ServerUnaryReactor* Evaluate(grpc::CallbackServerContext* call,
+                                     const v1::EvaluateRequest* request,
+                                     v1::EvaluateResponse* response) override;
+  grpc::ServerBidiReactor<v1::EvaluateManyRequest, v1::EvaluateManyResponse>* EvaluateMany(
+      grpc::CallbackServerContext* call) override;
+  grpc::ServerBidiReactor<v1::EvaluateStreamRequest, v1::EvaluateStreamResponse>* EvaluateStream(
+      grpc::CallbackServerContext* call) override;
+  grpc::ServerUnaryReactor* Combine(grpc::CallbackServerContext* call,
+                                    const v1::CombineRequest* request,
+                                    v1::CombineResponse* response) override;
+  grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* call,
+                                          const v1::GetServerInfoRequest* request,
+                                          v1::GetServerInfoResponse* response) override;
+
+ private:
+  const EvaluationContext context_;
+  const v1::GetServerInfoResponse info_;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_LOSS_SERVICE_H_

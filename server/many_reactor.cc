@@ -1,0 +1,134 @@
+#include "server/many_reactor.h"
+
+#include <grpcpp/support/server_callback.h>
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "core/error.h"
+#include "lossd/v1/service.pb.h"
+#include "proto/codec/status_bridge.h"
+#include "server/request_evaluation.h"
+
+namespace lossd {
+namespace {
+
+/// Requests that are read and not yet answered; past it reading waits.
+constexpr int kMaxOutstanding = 64;
+
+class ManyReactor final
+    : public grpc::ServerBidiReactor<v1::EvaluateManyRequest, v1::EvaluateManyResponse>,
+      public std::enable_shared_from_this<ManyReactor> {
+ public:
+  explicit ManyReactor(const EvaluationContext& context) : context_(context) {}
+
+  void Start(std::shared_ptr<ManyReactor> self) {
+    self_ = std::move(self);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    Pump();
+  }
+
+  void OnReadDone(bool ok) override {
+    auto request = std::make_shared<v1::EvaluateManyRequest>();
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      reading_ = false;
+      if (!ok) {
+        half_closed_ = true;
+        return Pump();
+      }
+      request->Swap(&incoming_);
+      ++outstanding_;
+    }
+    Evaluate(request);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    Pump();
+  }
+
+  void OnWriteDone(bool ok) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    writing_ = false;
+    if (!ok) *cancelled_ = true;
+    outbox_.pop_front();
+    --outstanding_;
+    Pump();
+  }
+
+  void OnCancel() override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    *cancelled_ = true;
+    Pump();
+  }
+
+  void OnDone() override { self_.reset(); }
+
+ private:
+  void Evaluate(const std::shared_ptr<v1::EvaluateManyRequest>& request) {
+    auto response = std::make_shared<v1::EvaluateManyResponse>();
+    response->set_id(request->id());
+    const auto answer = [self = shared_from_this(), request, response](const absl::Status& status) {
+      if (!status.ok()) *response->mutable_error() = ToProto(status);
+      const std::lock_guard<std::mutex> lock(self->mutex_);
+      self->outbox_.push_back(response);
+      self->Pump();
+    };
+    if (!request->has_request()) {
+      return answer(InvalidField("request", "FIELD_MISSING", "expected a problem"));
+    }
+    EvaluateRequestAsync(context_, request->request(), response->mutable_response(), cancelled_,
+                         [answer](const absl::Status& status) {
+                           answer(status.ok() ? status : WithFieldPrefix(status, "request."));
+                         });
+  }
+
+  // With mutex_ held: starts whatever can be started. At most one read and one write are under way,
+  // and nothing after Finish: gRPC 1.51 aborts the process otherwise.
+  void Pump() {
+    if (finished_) return;
+    if (*cancelled_) {
+      if (writing_) return;
+      finished_ = true;
+      return Finish({grpc::CANCELLED, "the call was cancelled"});
+    }
+    if (!writing_ && !outbox_.empty()) {
+      writing_ = true;
+      StartWrite(outbox_.front().get());
+    }
+    if (!reading_ && !half_closed_ && outstanding_ < kMaxOutstanding) {
+      reading_ = true;
+      StartRead(&incoming_);
+    }
+    if (half_closed_ && outstanding_ == 0) {
+      finished_ = true;
+      Finish(grpc::Status::OK);
+    }
+  }
+
+  const EvaluationContext& context_;
+  std::shared_ptr<ManyReactor> self_;
+  const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
+
+  std::mutex mutex_;
+  v1::EvaluateManyRequest incoming_;
+  std::deque<std::shared_ptr<v1::EvaluateManyResponse>> outbox_;
+  int outstanding_ = 0;
+  bool reading_ = false;
+  bool writing_ = false;
+  bool half_closed_ = false;
+  bool finished_ = false;
+};
+
+}  // namespace
+
+grpc::ServerBidiReactor<v1::EvaluateManyRequest, v1::EvaluateManyResponse>* NewManyReactor(
+    const EvaluationContext& context) {
+  auto reactor = std::make_shared<ManyReactor>(context);
+  reactor->Start(reactor);
+  return reactor.get();
+}
+
+}  // namespace lossd

@@ -1,0 +1,18 @@
+// EvaluateMany: whole small requests over one stream, answered by id as they are done.
+#ifndef LOSSD_SERVER_MANY_REACTOR_H_
+#define LOSSD_SERVER_MANY_REACTOR_H_
+
+#include <grpcpp/support/server_callback.h>
+
+#include "lossd/v1/service.pb.h"
+#include "server/request_evaluation.h"
+
+namespace lossd {
+
+/// A reactor that owns itself until the call is over. `context` must outlive the server.
+grpc::ServerBidiReactor<v1::EvaluateManyRequest, v1::EvaluateManyResponse>* NewManyReactor(
+    const EvaluationContext& context);
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_MANY_REACTOR_H_

@@ -1,0 +1,36 @@
+// Evaluation of one whole request, for the unary method and for pipelined streams.
+#ifndef LOSSD_SERVER_REQUEST_EVALUATION_H_
+#define LOSSD_SERVER_REQUEST_EVALUATION_H_
+
+#include <atomic>
+#include <functional>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "core/plan.h"
+#include "lossd/v1/service.pb.h"
+#include "server/engine/memory_budget.h"
+#include "server/engine/stream_session.h"
+#include "server/engine/worker_pool.h"
+
+namespace lossd {
+
+/// What calls are evaluated with; passed in, never global, so that two servers live in one process.
+struct EvaluationContext {
+  WorkerPool* pool = nullptr;
+  MemoryBudget* budget = nullptr;
+  PlanLimits plan_limits;
+  StreamLimits stream_limits;
+};
+
+/// Evaluates `request` into `response` and calls `done` once: before returning, where the request is
+/// bad or small, or later from a worker thread. Request and response must live until then. Where
+/// `cancelled` becomes true the tasks that have not begun are dropped and `done` gets CANCELLED.
+void EvaluateRequestAsync(const EvaluationContext& context, const v1::EvaluateRequest& request,
+                          v1::EvaluateResponse* response,
+                          std::shared_ptr<const std::atomic<bool>> cancelled,
+                          std::function<void(absl::Status)> done);
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_REQUEST_EVALUATION_H_

@@ -1,0 +1,64 @@
+// A lossd server: listeners, services and the threads behind them, in one object.
+#ifndef LOSSD_SERVER_SERVER_H_
+#define LOSSD_SERVER_SERVER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "core/plan.h"
+#include "server/engine/stream_session.h"
+
+namespace lossd {
+
+struct ServerOptions {
+  /// HOST:PORT (port 0: any free one) or unix:PATH; at least one.
+  std::vector<std::string> listen = {"127.0.0.1:50051"};
+  /// Worker threads; 0: one for each core.
+  int threads = 0;
+  /// Bytes that all calls in flight may hold.
+  uint64_t max_memory_bytes = uint64_t{1} << 30U;
+  /// Bytes of one received message.
+  uint64_t max_message_bytes = uint64_t{4} << 20U;
+  /// Streams of one connection at a time.
+  int max_concurrent_streams = 100;
+  bool reflection = true;
+  PlanLimits plan_limits;
+  StreamLimits stream_limits;
+};
+
+/// Several may live in one process.
+class Server {
+ public:
+  /// Listens and serves. INVALID_ARGUMENT for an address that cannot be parsed, UNAVAILABLE for one
+  /// that cannot be bound; the message names it.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
+  /// Shuts down without a grace period.
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  /// The addresses in force, the chosen ports filled in.
+  [[nodiscard]] const std::vector<std::string>& addresses() const { return addresses_; }
+  /// Bytes that calls in flight hold now.
+  [[nodiscard]] uint64_t memory_used() const;
+  [[nodiscard]] int threads() const;
+
+  /// Health says NOT_SERVING from now on; calls are served all the same.
+  void StopAdvertising();
+  /// Takes no new calls; waits for those in flight, up to `drain`, then ends them.
+  void Shutdown(absl::Duration drain);
+
+ private:
+  struct Parts;
+  explicit Server(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+  std::vector<std::string> addresses_;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_SERVER_H_
