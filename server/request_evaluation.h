@@ -23,8 +23,8 @@ struct EvaluationContext {
   StreamLimits stream_limits;
 };
 
-/// Evaluates `request` into `response` and calls `done` once: before returning, where the request is
-/// bad or small, or later from a worker thread. Request and response must live until then. Where
+/// Evaluates `request` into `response` and calls `done` once: before returning, where the request
+/// is bad or small, or later from a worker thread. Request and response must live until then. Where
 /// `cancelled` becomes true the tasks that have not begun are dropped and `done` gets CANCELLED.
 void EvaluateRequestAsync(const EvaluationContext& context, const v1::EvaluateRequest& request,
                           v1::EvaluateResponse* response,

@@ -29,10 +29,10 @@
 #include "core/kernel.h"
 #include "lossd/v1/service.grpc.pb.h"
 #include "proto/codec/version.h"
-#include "server/loss_service.h"
 #include "server/engine/memory_budget.h"
-#include "server/request_evaluation.h"
 #include "server/engine/worker_pool.h"
+#include "server/loss_service.h"
+#include "server/request_evaluation.h"
 
 namespace lossd {
 namespace {
@@ -138,8 +138,7 @@ void RegisterPlugins(bool reflection) {
 // The order matters: the server goes first, then the threads, then what they use.
 struct Server::Parts {
   Parts(const ServerOptions& options, int threads)
-      : budget(options.max_memory_bytes),
-        pool(std::make_unique<WorkerPool>(threads)) {}
+      : budget(options.max_memory_bytes), pool(std::make_unique<WorkerPool>(threads)) {}
 
   MemoryBudget budget;
   std::unique_ptr<LossService> service;
@@ -196,8 +195,8 @@ int Server::threads() const { return parts_->pool->threads(); }
 
 // "Empty service: alive; full service name: ready": only the latter changes.
 void Server::StopAdvertising() {
-  parts_->server->GetHealthCheckService()->SetServingStatus(
-      v1::LossService::service_full_name(), false);
+  parts_->server->GetHealthCheckService()->SetServingStatus(v1::LossService::service_full_name(),
+                                                            false);
 }
 
 void Server::Shutdown(absl::Duration drain) {

@@ -15,8 +15,8 @@
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"
-#include "server/request_evaluation.h"
 #include "server/engine/stream_session.h"
+#include "server/request_evaluation.h"
 
 namespace lossd {
 namespace {

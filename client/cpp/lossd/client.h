@@ -1,0 +1,149 @@
+// lossd::Client: cross-entropy losses and gradients from a lossd server.
+//
+//     auto client = lossd::Client::Connect("127.0.0.1:50051");
+//     std::vector<float> logits = ...;    // (512, 1000), row-major
+//     std::vector<int64_t> labels = ...;  // (512)
+//     lossd::CrossEntropyRequest request;
+//     request.input = lossd::View(absl::MakeConstSpan(logits), {512, 1000});
+//     request.target = lossd::View(absl::MakeConstSpan(labels), {512});
+//     request.options.label_smoothing = 0.1;
+//     request.outputs.grad_input = true;
+//     absl::StatusOr<lossd::CrossEntropyResult> result = (*client)->CrossEntropy(request);
+//     if (!result.ok()) { /* the message names the field and what was expected */ }
+//     float loss = result->loss.As<float>()[0];
+#ifndef LOSSD_CLIENT_CPP_LOSSD_CLIENT_H_
+#define LOSSD_CLIENT_CPP_LOSSD_CLIENT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "core/buffer.h"
+#include "core/dtype.h"
+#include "core/options.h"
+#include "core/summary.h"
+#include "core/tensor.h"
+#include "lossd/v1/service.pb.h"
+
+namespace lossd {
+
+/// The DType of a C++ arithmetic type.
+template <typename T>
+constexpr DType DTypeOf() {
+  static_assert(std::is_arithmetic_v<T> && !std::is_same_v<T, bool>);
+  if constexpr (std::is_floating_point_v<T>) {
+    return sizeof(T) == 4 ? DType::kFloat32 : DType::kFloat64;
+  } else {
+    constexpr DType kBySize[] = {DType::kInt8, DType::kInt16, DType::kInt32, DType::kInt64};
+    constexpr size_t kLog = sizeof(T) == 1 ? 0 : sizeof(T) == 2 ? 1 : sizeof(T) == 4 ? 2 : 3;
+    return static_cast<DType>(static_cast<int>(kBySize[kLog]) + (std::is_unsigned_v<T> ? 4 : 0));
+  }
+}
+
+/// A view of `values` as a tensor of `shape`, row-major; the server checks that they fit.
+template <typename T>
+TensorView View(absl::Span<const T> values, Shape shape) {
+  return {{DTypeOf<T>(), std::move(shape)},
+          {reinterpret_cast<const std::byte*>(values.data()),  // NOLINT(*-reinterpret-cast)
+           values.size() * sizeof(T)}};
+}
+
+/// A tensor that owns its bytes, 64-byte aligned.
+class Tensor {
+ public:
+  Tensor() = default;
+  /// Uninitialized.
+  explicit Tensor(TensorSpec spec);
+
+  [[nodiscard]] const TensorSpec& spec() const { return spec_; }
+  [[nodiscard]] absl::Span<std::byte> bytes() const { return {buffer_.data(), buffer_.size()}; }
+  /// The elements. REQUIRES: T is of the tensor's element size.
+  template <typename T>
+  [[nodiscard]] absl::Span<const T> As() const {
+    return {reinterpret_cast<const T*>(buffer_.data()),  // NOLINT(*-reinterpret-cast)
+            buffer_.size() / sizeof(T)};
+  }
+
+ private:
+  TensorSpec spec_;
+  Buffer buffer_;
+};
+
+/// How a request travels.
+enum class Transport : uint8_t {
+  kAuto,    ///< One message where everything fits, a stream otherwise.
+  kUnary,   ///< One message.
+  kStream,  ///< A stream of chunks.
+};
+
+/// One problem. Views must live until the call returns. Shapes and types as in
+/// torch.nn.CrossEntropyLoss; docs/semantics.md has them all.
+struct CrossEntropyRequest {
+  TensorView input;   ///< (C), (N, C) or (N, C, d1, ..., dK); float32, float64, float16, bfloat16.
+  TensorView target;  ///< Class indices, or probabilities of the input's shape.
+  std::optional<TensorView> weight;       ///< (C).
+  std::optional<TensorView> grad_output;  ///< Of the loss's shape.
+  Options options;
+  Outputs outputs;
+  Transport transport = Transport::kAuto;
+  /// Input bytes of one message of a stream.
+  size_t chunk_bytes = size_t{1} << 20U;
+  /// Called as a stream goes on with the bytes sent and received so far, from the calling thread.
+  std::function<void(uint64_t sent, uint64_t received)> progress;
+};
+
+/// What was asked for; other tensors are empty.
+struct CrossEntropyResult {
+  Tensor loss;
+  Tensor log_sum_exp;
+  Tensor grad_input;
+  Tensor grad_target;
+  Tensor grad_weight;
+  Summary summary;
+};
+
+struct ClientOptions {
+  /// Sent as "authorization: Bearer TOKEN"; only ever over TLS or a Unix socket.
+  std::string token;
+  /// PEM root certificates; given, the connection uses TLS.
+  std::string root_certificates;
+  /// For each call; infinite by default.
+  absl::Duration timeout = absl::InfiniteDuration();
+};
+
+/// A connection to a server. Thread-safe. Calls block; UNAVAILABLE ones are tried again where that
+/// is safe.
+class Client {
+ public:
+  /// `address` is HOST:PORT or unix:PATH. Connects at the first call.
+  static absl::StatusOr<std::unique_ptr<Client>> Connect(const std::string& address,
+                                                         const ClientOptions& options = {});
+  virtual ~Client() = default;
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  /// Errors carry a field path and a reason: see GetErrorDetail in core/error.h.
+  virtual absl::StatusOr<CrossEntropyResult> CrossEntropy(const CrossEntropyRequest& request) = 0;
+  /// Merges the summaries of shards, exactly.
+  virtual absl::StatusOr<Summary> Combine(absl::Span<const Summary> summaries) = 0;
+  virtual absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo() = 0;
+  /// OK where the service is SERVING, UNAVAILABLE where it says otherwise. An empty name asks
+  /// whether the server is alive, "lossd.v1.LossService" whether it is ready.
+  virtual absl::Status CheckHealth(const std::string& service) = 0;
+
+ protected:
+  Client() = default;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_CLIENT_CPP_LOSSD_CLIENT_H_

@@ -1,0 +1,51 @@
+// `lossctl eval`: a loss of files.
+#ifndef LOSSD_CLIENT_LOSSCTL_EVAL_H_
+#define LOSSD_CLIENT_LOSSCTL_EVAL_H_
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "client/cpp/lossd/client.h"
+#include "core/options.h"
+
+namespace lossd {
+
+struct EvalFlags {
+  std::string input;
+  std::string target;
+  std::string weight;
+  std::string grad_output;
+  std::string reduction = "mean";
+  std::optional<bool> size_average;
+  std::optional<bool> reduce;
+  std::optional<int64_t> ignore_index;
+  double label_smoothing = 0.0;
+  std::optional<int32_t> class_axis;
+  std::string empty_mean = "nan";
+  std::optional<double> normalizer;
+  uint32_t top_k = 0;
+  std::string transport = "auto";
+  bool grad = false;
+  bool json = false;
+  std::string loss_out;
+  std::string grad_out;
+  std::string grad_target_out;
+  std::string grad_weight_out;
+  std::string log_sum_exp_out;
+};
+
+void AddEvalFlags(CLI::App* app, EvalFlags* flags);
+
+/// Reads the files, evaluates and writes what was asked for.
+absl::Status RunEval(const EvalFlags& flags, Client* client);
+
+/// The reduction that PyTorch's deprecated arguments stand for, as torch.nn._reduction maps them:
+/// one that is not given counts as true.
+Reduction LegacyReduction(std::optional<bool> size_average, std::optional<bool> reduce);
+
+}  // namespace lossd
+
+#endif  // LOSSD_CLIENT_LOSSCTL_EVAL_H_

@@ -1,0 +1,104 @@
+// lossctl: losses of files, health and facts of a server, from the command line.
+#include <grpc/support/log.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "client/cpp/lossd/client.h"
+#include "client/lossctl/eval.h"
+#include "core/error.h"
+#include "proto/codec/version.h"
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+absl::Status RunInfo(bool as_json, lossd::Client* client) {
+  const auto info = client->GetServerInfo();
+  if (!info.ok()) return info.status();
+  const auto& limits = info->limits();
+  const Json json = {{"version", info->version()},
+                     {"instruction_set", info->instruction_set()},
+                     {"threads", info->threads()},
+                     {"shared_memory", info->shared_memory()},
+                     {"limits",
+                      {{"max_message_bytes", limits.max_message_bytes()},
+                       {"max_rank", limits.max_rank()},
+                       {"max_classes", limits.max_classes()},
+                       {"max_positions", limits.max_positions()},
+                       {"max_label_bytes", limits.max_label_bytes()},
+                       {"max_stream_skew_bytes", limits.max_stream_skew_bytes()},
+                       {"stream_window_bytes", limits.stream_window_bytes()},
+                       {"max_memory_bytes", limits.max_memory_bytes()}}}};
+  if (as_json) {
+    std::cout << json.dump() << "\n";
+    return absl::OkStatus();
+  }
+  for (const auto& [key, value] : json.items()) {
+    if (!value.is_object()) std::cout << key << ": " << value << "\n";
+  }
+  for (const auto& [key, value] : json["limits"].items()) {
+    std::cout << key << ": " << value << "\n";
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunHealth(const std::string& service, lossd::Client* client) {
+  const absl::Status status = client->CheckHealth(service);
+  if (status.ok()) std::cout << "SERVING\n";
+  return status;
+}
+
+int Fail(const absl::Status& status) {
+  const lossd::ErrorDetail detail = lossd::GetErrorDetail(status);
+  std::cerr << "lossctl: " << absl::StatusCodeToString(status.code()) << ": "
+            << std::string(status.message());
+  if (!detail.reason.empty()) std::cerr << " [" << detail.reason << "]";
+  std::cerr << "\n";
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // What gRPC has to say comes back as a status.
+  gpr_set_log_function([](gpr_log_func_args*) {});
+  CLI::App app("lossctl: cross-entropy losses and gradients from a lossd server.");
+  app.set_version_flag("--version", lossd::kVersion);
+  app.require_subcommand(1);
+  app.fallthrough();
+  std::string server = "127.0.0.1:50051";
+  app.add_option("--server", server, "Server address, HOST:PORT or unix:PATH")
+      ->envname("LOSSD_SERVER")
+      ->capture_default_str();
+  double timeout_s = 0;
+  app.add_option("--timeout", timeout_s,
+                 "Seconds that a call may take; 0: no limit for eval, 5 for the others")
+      ->check(CLI::NonNegativeNumber);
+  lossd::EvalFlags eval_flags;
+  CLI::App* eval = app.add_subcommand("eval", "Evaluate the loss of .npy or .npz files");
+  lossd::AddEvalFlags(eval, &eval_flags);
+  CLI::App* health = app.add_subcommand("health", "Ask whether a server serves; exit 1 if not");
+  std::string service;
+  health->add_option("--service", service, "Full service name; empty: the server as a whole");
+  CLI::App* info = app.add_subcommand("info", "Show version, instruction set and limits");
+  bool info_json = false;
+  info->add_flag("--json", info_json, "Print one line of JSON");
+  CLI11_PARSE(app, argc, argv);
+
+  lossd::ClientOptions options;
+  if (timeout_s == 0 && !eval->parsed()) timeout_s = 5;
+  if (timeout_s > 0) options.timeout = absl::Seconds(timeout_s);
+  auto client = lossd::Client::Connect(server, options);
+  if (!client.ok()) return Fail(client.status());
+  absl::Status status;
+  if (eval->parsed()) status = lossd::RunEval(eval_flags, client->get());
+  if (health->parsed()) status = RunHealth(service, client->get());
+  if (info->parsed()) status = RunInfo(info_json, client->get());
+  return status.ok() ? 0 : Fail(status);
+}

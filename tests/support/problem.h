@@ -1,0 +1,69 @@
+// Problems with their bytes, and ways to run them, for tests.
+#ifndef LOSSD_TESTS_SUPPORT_PROBLEM_H_
+#define LOSSD_TESTS_SUPPORT_PROBLEM_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/batch.h"
+#include "core/plan.h"
+#include "core/summary.h"
+#include "core/tensor.h"
+
+namespace lossd::testing {
+
+using Bytes = std::vector<std::byte>;
+
+/// A tensor with its bytes.
+struct OwnedTensor {
+  TensorSpec spec;
+  Bytes bytes;
+  [[nodiscard]] TensorView view() const { return {spec, bytes}; }
+};
+
+/// Values rounded to a floating type, or converted to an integer one.
+OwnedTensor MakeTensor(DType dtype, Shape shape, const std::vector<double>& values);
+/// The elements of a floating tensor.
+std::vector<double> Values(DType dtype, const Bytes& bytes);
+
+struct OwnedProblem {
+  Options options;
+  Outputs outputs;
+  OwnedTensor input;
+  OwnedTensor target;
+  std::optional<OwnedTensor> weight;
+  std::optional<OwnedTensor> grad_output;
+
+  [[nodiscard]] Problem problem() const;
+  [[nodiscard]] Operands operands() const;
+  [[nodiscard]] std::shared_ptr<const Plan> plan() const;  ///< Must be valid.
+};
+
+/// Everything that an evaluation gives.
+struct Results {
+  Bytes loss;
+  Bytes log_sum_exp;
+  Bytes grad_input;
+  Bytes grad_target;
+  Bytes grad_weight;
+  Summary summary;
+};
+
+/// Runs BatchEvaluation, its tasks shared by `threads` threads. Outputs are poisoned before.
+absl::StatusOr<Results> RunBatch(const OwnedProblem& problem, int threads = 1);
+
+/// Every byte and every count of two results is the same; names the first that is not.
+std::string Difference(const Results& a, const Results& b);
+
+/// A random valid problem of any kind with every output that it may ask for.
+OwnedProblem RandomProblem(std::mt19937_64* random);
+
+}  // namespace lossd::testing
+
+#endif  // LOSSD_TESTS_SUPPORT_PROBLEM_H_
