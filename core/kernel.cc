@@ -124,7 +124,7 @@ class RowEvaluator {
     const double own = sharp_ * plan_.WeightOf(static_cast<int64_t>(label));
     double loss = kNaN;
     if (row.stats().valid) {
-      loss = own == 0.0 ? 0.0 : own * row.NegativeLog(label);
+      loss = own == 0.0 ? 0.0 : row.TimesNegativeLog(own, label);
       if (smooth_ != 0.0) loss += smooth_ * WeightedNegativeLogs(row);
     }
     StoreLoss(slab, at, loss);
@@ -143,8 +143,8 @@ class RowEvaluator {
     }
     if (context_.class_sums == nullptr) return;
     if (smooth_ == 0.0) {
-      const double log = row.stats().valid ? row.NegativeLog(label) : kNaN;
-      context_.class_sums->AddOne(static_cast<int64_t>(label), scale * log);
+      const double term = row.stats().valid ? row.TimesNegativeLog(scale, label) : kNaN;
+      context_.class_sums->AddOne(static_cast<int64_t>(label), term);
     } else {
       AddWeightTerms(row, scale, [&](size_t c) { return c == label ? sharp_ + smooth_ : smooth_; });
     }
@@ -199,9 +199,9 @@ class RowEvaluator {
   void SharpGradient(const Row<T>& row, size_t label, double own, std::byte* to) const {
     const double factor = own / row.Norm();
     for (size_t c = 0; c < classes_; ++c) {
-      Store<T>(to, static_cast<int64_t>(c), factor * row.Exp(c));
+      Store<T>(to, static_cast<int64_t>(c), row.TimesExp(factor, c));
     }
-    Store<T>(to, static_cast<int64_t>(label), -(factor * row.Others(label)));
+    Store<T>(to, static_cast<int64_t>(label), -row.TimesOthers(factor, label));
   }
 
   /// scale x (total p_c - m_c).
@@ -210,7 +210,7 @@ class RowEvaluator {
                     const Mass& mass) const {
     const double norm = row.Norm();
     for (size_t c = 0; c < classes_; ++c) {
-      const double p = row.Exp(c) / norm;
+      const double p = row.TimesExp(1.0, c) / norm;
       Store<T>(to, static_cast<int64_t>(c), scale * (total * p - mass(c)));
     }
   }

@@ -13,12 +13,13 @@ namespace lossd {
 ///
 /// x = k ln 2 + r with |r| <= ln 2 / 2; e^r by its Taylor series to degree 13 (remainder under
 /// 2^-57); ln 2 is split so that k times its upper part is exact (Cody and Waite).
-inline double ExpNonPositive(double x) {
+template <int kScale = 0>
+double ExpNonPositive(double x) {
   constexpr double kLog2E = 0x1.71547652b82fep+0;
   constexpr double kLn2Hi = 0x1.62e42fee00000p-1;  // 32 trailing zero bits.
   constexpr double kLn2Lo = 0x1.a39ef35793c76p-33;
   constexpr double kRound = 0x1.8p52;  // Adding it leaves the nearest integer in the low bits.
-  constexpr double kUnderflow = -746.0;
+  constexpr double kUnderflow = -746.0 - 0.7 * kScale;
   const double clamped = x < kUnderflow ? kUnderflow : x;
   const double shifted = clamped * kLog2E + kRound;
   const double k = shifted - kRound;
@@ -37,7 +38,7 @@ inline double ExpNonPositive(double x) {
   q = q * r + 0.5;
   const double mantissa = 1.0 + (r + r * r * q);
   // 2^k in two factors, each a normal number: only the second multiplication may round.
-  const auto exponent = static_cast<int64_t>(k);
+  const int64_t exponent = static_cast<int64_t>(k) + kScale;
   const int64_t half = exponent >> 1U;
   const auto power = [](int64_t n) {
     return std::bit_cast<double>(static_cast<uint64_t>(n + 1023) << 52U);

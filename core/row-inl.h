@@ -59,8 +59,8 @@ class LaneSum {
 /// What the passes over a row's logits find out.
 struct RowStats {
   double max = 0;
-  double tail = 0;      ///< Sum of exp(x_c - max) over all classes but `argmax`.
-  double log_norm = 0;  ///< log(sum_c exp(x_c - max)) = log1p(tail).
+  double tail = 0;      ///< Sum of exp(x_c - max) 2^kScale over all classes but `argmax`.
+  double log_norm = 0;  ///< log(sum_c exp(x_c - max)) = log1p(tail 2^-kScale).
   int64_t argmax = 0;   ///< Lowest index of the maximum.
   bool valid = false;   ///< False: +inf or NaN among the logits, or all -inf.
 };
@@ -69,6 +69,11 @@ template <typename T>
 class Row {
  public:
   static constexpr bool kExact = std::is_same_v<T, double>;
+  /// Exponentials of float64 logits are kept times 2^128: a sum of subnormal ones would lose its
+  /// bits. For narrower logits double has range enough.
+  static constexpr int kScale = kExact ? 128 : 0;
+  static constexpr double kUp = kExact ? 0x1p128 : 1.0;
+  static constexpr double kDown = kExact ? 0x1p-128 : 1.0;
 
   /// `exponentials` has room for `classes` doubles.
   Row(const std::byte* logits, int64_t classes, double* exponentials)
@@ -81,13 +86,22 @@ class Row {
   [[nodiscard]] double Below(size_t c) const { return stats_.max - At(c); }
   /// -l_c, minus the log of the softmax.
   [[nodiscard]] double NegativeLog(size_t c) const { return Below(c) + stats_.log_norm; }
-  /// exp(x_c - max).
-  [[nodiscard]] double Exp(size_t c) const { return exp_[c]; }
-  [[nodiscard]] double Norm() const { return 1.0 + stats_.tail; }
-  /// Sum of exp(x_k - max) over the classes other than c, without cancellation: the maximum's own
-  /// term is exactly 1 and is never part of the tail.
-  [[nodiscard]] double Others(size_t c) const {
-    return static_cast<int64_t>(c) == stats_.argmax ? stats_.tail : 1.0 + (stats_.tail - exp_[c]);
+  /// factor exp(x_c - max), rounded once where the result is subnormal.
+  [[nodiscard]] double TimesExp(double factor, size_t c) const { return Unscale(factor, exp_[c]); }
+  /// Sum of exp(x_k - max) over all classes.
+  [[nodiscard]] double Norm() const { return 1.0 + stats_.tail * kDown; }
+  /// factor times the sum of exp(x_k - max) over the classes other than c, without cancellation:
+  /// the maximum's own term is exactly 1 and is never part of the tail.
+  [[nodiscard]] double TimesOthers(double factor, size_t c) const {
+    const bool top = static_cast<int64_t>(c) == stats_.argmax;
+    return Unscale(factor, top ? stats_.tail : kUp + (stats_.tail - exp_[c]));
+  }
+  /// factor (-l_c). Where the loss is so small that log1p(tail) is the tail, from the scaled tail.
+  [[nodiscard]] double TimesNegativeLog(double factor, size_t c) const {
+    if (kExact && stats_.log_norm < 0x1p-900 && Below(c) == 0.0) {
+      return Unscale(factor, stats_.tail);
+    }
+    return factor * NegativeLog(c);
   }
   [[nodiscard]] double LogSumExp() const { return stats_.max + stats_.log_norm; }
   [[nodiscard]] const RowStats& stats() const { return stats_; }
@@ -101,9 +115,9 @@ class Row {
     exp_[argmax] = 0.0;
     LaneSum<kExact> tail;
     for (size_t c = 0; c < classes_; ++c) tail.Add(c, exp_[c]);
-    exp_[argmax] = 1.0;
+    exp_[argmax] = kUp;
     stats_.tail = tail.Total();
-    stats_.log_norm = Log1pNonNegative(stats_.tail);
+    stats_.log_norm = Log1pNonNegative(stats_.tail * kDown);
   }
 
   /// How many classes rank before class c: greater logits, and equal ones at lower indices.
@@ -118,6 +132,12 @@ class Row {
   }
 
  private:
+  /// factor scaled 2^-kScale, in the order that neither overflows nor rounds twice.
+  static double Unscale(double factor, double scaled) {
+    if constexpr (!kExact) return factor * scaled;
+    return std::abs(factor) > 1.0 ? (factor * kDown) * scaled : (factor * scaled) * kDown;
+  }
+
   void FindMax() {
     stats_.max = -std::numeric_limits<double>::infinity();
     bool nan = false;
@@ -135,7 +155,7 @@ class Row {
   [[nodiscard]] double ShiftedExp(size_t c) const {
     const double x = At(c);
     const double difference = x - stats_.max;
-    const double result = ExpNonPositive(difference);
+    const double result = ExpNonPositive<kScale>(difference);
     if constexpr (kExact) {
       // e^(d + error) = e^d (1 + error), the error being under an ulp of d.
       if (!std::isfinite(difference)) return 0.0;

@@ -1,0 +1,204 @@
+// Exact sums against rational arithmetic, in any order and any split.
+#include "core/exact_sum.h"
+
+#include <gmp.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <random>
+#include <vector>
+
+namespace lossd {
+namespace {
+
+template <typename F>
+std::vector<F> RandomValues(size_t count, std::mt19937_64* random) {
+  std::vector<F> values(count);
+  const int low = std::numeric_limits<F>::min_exponent - std::numeric_limits<F>::digits;
+  std::uniform_int_distribution<int> exponent(low, std::numeric_limits<F>::max_exponent - 2);
+  std::uniform_real_distribution<double> mantissa(-2, 2);
+  const bool narrow = (*random)() % 2 == 0;
+  for (F& value : values) {
+    const int e = narrow ? static_cast<int>((*random)() % 20) : exponent(*random);
+    value = static_cast<F>(std::ldexp(mantissa(*random), e));
+  }
+  return values;
+}
+
+/// The sum as an integer in units of F's smallest subnormal.
+template <typename F>
+class RationalSum {
+ public:
+  explicit RationalSum(const std::vector<F>& values) {
+    mpq_init(sum_);
+    mpq_t term;
+    mpq_init(term);
+    for (const F value : values) {
+      mpq_set_d(term, static_cast<double>(value));
+      mpq_add(sum_, sum_, term);
+    }
+    mpq_clear(term);
+  }
+  RationalSum(const RationalSum&) = delete;
+  RationalSum& operator=(const RationalSum&) = delete;
+  ~RationalSum() { mpq_clear(sum_); }
+
+  /// -1, 0, 1 as |candidate - sum| compares with |other - sum|.
+  int Closer(double candidate, double other) const {
+    mpq_t a;
+    mpq_t b;
+    mpq_init(a);
+    mpq_init(b);
+    mpq_set_d(a, candidate);
+    mpq_set_d(b, other);
+    mpq_sub(a, a, sum_);
+    mpq_sub(b, b, sum_);
+    mpq_abs(a, a);
+    mpq_abs(b, b);
+    const int result = mpq_cmp(a, b);
+    mpq_clear(a);
+    mpq_clear(b);
+    return result;
+  }
+
+ private:
+  mpq_t sum_;
+};
+
+template <typename F>
+class ExactSumTest : public ::testing::Test {};
+using Types = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(ExactSumTest, Types);
+
+TYPED_TEST(ExactSumTest, IsTheNearestNumberToTheRationalSum) {
+  using F = TypeParam;
+  std::mt19937_64 random(1);
+  for (int round = 0; round < 300; ++round) {
+    const std::vector<F> values = RandomValues<F>(1 + random() % 60, &random);
+    const RationalSum<F> rational(values);
+    ExactSum<F> sum;
+    for (const F value : values) sum.Add(value);
+    const double nearest = sum.ToDouble();
+    EXPECT_LE(rational.Closer(nearest, std::nextafter(nearest, HUGE_VAL)), 0) << round;
+    EXPECT_LE(rational.Closer(nearest, std::nextafter(nearest, -HUGE_VAL)), 0) << round;
+    const F narrow = sum.ToNearest();
+    if (!std::isfinite(narrow)) continue;
+    const F above = std::nextafter(narrow, std::numeric_limits<F>::max());
+    const F below = std::nextafter(narrow, std::numeric_limits<F>::lowest());
+    EXPECT_LE(rational.Closer(narrow, above), 0) << round;
+    EXPECT_LE(rational.Closer(narrow, below), 0) << round;
+  }
+}
+
+TYPED_TEST(ExactSumTest, OrderAndSplitDoNotMatter) {
+  using F = TypeParam;
+  std::mt19937_64 random(2);
+  for (int round = 0; round < 100; ++round) {
+    std::vector<F> values = RandomValues<F>(200, &random);
+    ExactSum<F> forward;
+    for (const F value : values) forward.Add(value);
+    std::shuffle(values.begin(), values.end(), random);
+    std::vector<ExactSum<F>> parts(1 + random() % 7);
+    for (const F value : values) parts[random() % parts.size()].Add(value);
+    ExactSum<F> merged;
+    for (const auto& part : parts) merged.Merge(part);
+    EXPECT_TRUE(merged == forward);
+    EXPECT_EQ(merged.ToValue(), forward.ToValue());
+  }
+}
+
+TYPED_TEST(ExactSumTest, TiesGoToEven) {
+  using F = TypeParam;
+  constexpr int kDigits = std::numeric_limits<F>::digits;
+  const F one_unit = static_cast<F>(std::ldexp(1.0, -kDigits));  // Half an ulp of 1.
+  ExactSum<F> tie;
+  tie.Add(F{1});
+  tie.Add(one_unit);
+  EXPECT_EQ(tie.ToNearest(), F{1});
+  tie.Add(static_cast<F>(one_unit * one_unit));
+  EXPECT_EQ(tie.ToNearest(), F{1} + 2 * one_unit);
+  ExactSum<F> odd;
+  odd.Add(F{1} + 2 * one_unit);
+  odd.Add(one_unit);
+  EXPECT_EQ(odd.ToNearest(), F{1} + 4 * one_unit);
+}
+
+TYPED_TEST(ExactSumTest, CancelsToPlusZero) {
+  using F = TypeParam;
+  ExactSum<F> sum;
+  sum.Add(F{-0.0});
+  EXPECT_FALSE(std::signbit(sum.ToDouble()));
+  sum.Add(std::numeric_limits<F>::max());
+  sum.Add(std::numeric_limits<F>::denorm_min());
+  sum.Add(-std::numeric_limits<F>::max());
+  EXPECT_EQ(sum.ToNearest(), std::numeric_limits<F>::denorm_min());
+  sum.Add(-std::numeric_limits<F>::denorm_min());
+  EXPECT_EQ(sum.ToDouble(), 0.0);
+  EXPECT_FALSE(std::signbit(sum.ToDouble()));
+  EXPECT_EQ(sum.ToValue(), ExactSumValue());
+}
+
+TYPED_TEST(ExactSumTest, NotFinite) {
+  using F = TypeParam;
+  constexpr F kInf = std::numeric_limits<F>::infinity();
+  ExactSum<F> sum;
+  sum.Add(F{1});
+  sum.Add(kInf);
+  EXPECT_EQ(sum.ToDouble(), HUGE_VAL);
+  sum.Add(-kInf);
+  EXPECT_TRUE(std::isnan(sum.ToDouble()));
+  ExactSum<F> nan;
+  nan.Add(std::numeric_limits<F>::quiet_NaN());
+  EXPECT_TRUE(std::isnan(nan.ToNearest()));
+  EXPECT_EQ(nan.ToValue().nan_count, 1U);
+}
+
+TYPED_TEST(ExactSumTest, BeyondTheGreatestNumberIsInfinite) {
+  using F = TypeParam;
+  ExactSum<F> sum;
+  sum.AddTimes(std::numeric_limits<F>::max(), uint64_t{1} << 62U);
+  EXPECT_EQ(sum.ToNearest(), std::numeric_limits<F>::infinity());
+  sum.AddTimes(-std::numeric_limits<F>::max(), (uint64_t{1} << 62U) - 1);
+  EXPECT_EQ(sum.ToNearest(), std::numeric_limits<F>::max());
+}
+
+TYPED_TEST(ExactSumTest, TravelsAsAMinimalInteger) {
+  using F = TypeParam;
+  std::mt19937_64 random(4);
+  for (int round = 0; round < 200; ++round) {
+    ExactSum<F> sum;
+    for (const F value : RandomValues<F>(random() % 20, &random)) sum.Add(value);
+    const ExactSumValue value = sum.ToValue();
+    const auto back = ExactSum<F>::FromValue(value);
+    ASSERT_TRUE(back.ok());
+    EXPECT_TRUE(*back == sum);
+    const std::string& bytes = value.units;
+    if (bytes.size() > 1) {
+      const bool sign = (bytes[bytes.size() - 2] & 0x80) != 0;
+      EXPECT_NE(bytes.back(), sign ? '\xff' : '\0') << "not minimal";
+    }
+  }
+  ExactSum<F> unit;
+  unit.Add(std::numeric_limits<F>::denorm_min());
+  EXPECT_EQ(unit.ToValue().units, std::string("\x01"));
+  unit.AddTimes(std::numeric_limits<F>::denorm_min(), 127);
+  EXPECT_EQ(unit.ToValue().units, std::string("\x80\x00", 2));
+  unit.AddTimes(-std::numeric_limits<F>::denorm_min(), 129);
+  EXPECT_EQ(unit.ToValue().units, std::string("\xff"));
+}
+
+TYPED_TEST(ExactSumTest, RefusesWhatNoSumCanBe) {
+  using F = TypeParam;
+  EXPECT_FALSE(ExactSum<F>::FromValue({std::string(400, '\x01')}).ok());
+  // The greatest value that the bytes allow overflows when it is doubled.
+  const size_t width = sizeof(ExactSum<F>) - 3 * sizeof(uint64_t);
+  auto big = ExactSum<F>::FromValue({std::string(width, '\x7f')});
+  ASSERT_TRUE(big.ok());
+  const ExactSum<F> copy = *big;
+  EXPECT_FALSE(big->MergeWithoutOverflow(copy));
+}
+
+}  // namespace
+}  // namespace lossd

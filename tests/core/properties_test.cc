@@ -1,0 +1,346 @@
+// What must not change a bit: row order, splits, threads, class axis, alignment. And the edges
+// where the service is deliberately better than PyTorch.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "core/error.h"
+#include "core/summary.h"
+#include "tests/support/problem.h"
+
+namespace lossd::testing {
+namespace {
+
+constexpr double kInf = HUGE_VAL;
+
+OwnedProblem MakeIndex(DType dtype, Shape shape, const std::vector<double>& x,
+                       const std::vector<double>& labels) {
+  OwnedProblem problem;
+  Shape positions = shape;
+  positions.erase(positions.begin() + (shape.size() > 1 ? 1 : 0));
+  problem.input = MakeTensor(dtype, std::move(shape), x);
+  problem.target = MakeTensor(DType::kInt64, std::move(positions), labels);
+  problem.outputs.grad_input = true;
+  return problem;
+}
+
+TEST(Properties, ThreadsDoNotMatter) {
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    std::mt19937_64 random(seed);
+    const OwnedProblem problem = RandomProblem(&random);
+    const auto one = RunBatch(problem, 1);
+    ASSERT_TRUE(one.ok()) << seed << ": " << one.status();
+    for (const int threads : {2, 5}) {
+      EXPECT_EQ(Difference(*one, *RunBatch(problem, threads)), "") << "seed " << seed;
+    }
+  }
+  // One large enough for many tasks.
+  std::mt19937_64 random(1);
+  std::vector<double> x(3000 * 1000);
+  std::vector<double> labels(3000);
+  std::normal_distribution<double> normal(0, 3);
+  for (double& value : x) value = normal(random);
+  for (double& label : labels) label = static_cast<double>(random() % 1000);
+  const OwnedProblem large = MakeIndex(DType::kFloat32, {3000, 1000}, x, labels);
+  EXPECT_EQ(Difference(*RunBatch(large, 1), *RunBatch(large, 7)), "");
+}
+
+TEST(Properties, RowOrderPermutesOutputsAndKeepsTheReducedLoss) {
+  std::mt19937_64 random(9);
+  constexpr int64_t kRows = 61;
+  constexpr int64_t kClasses = 37;
+  std::vector<double> x(kRows * kClasses);
+  std::vector<double> labels(kRows);
+  std::normal_distribution<double> normal(0, 8);
+  for (double& value : x) value = normal(random);
+  for (double& label : labels) label = static_cast<double>(random() % kClasses);
+  std::vector<size_t> order(kRows);
+  std::iota(order.begin(), order.end(), 0);
+  std::shuffle(order.begin(), order.end(), random);
+  std::vector<double> x2;
+  std::vector<double> labels2;
+  for (const size_t row : order) {
+    x2.insert(x2.end(), x.begin() + static_cast<ptrdiff_t>(row * kClasses),
+              x.begin() + static_cast<ptrdiff_t>((row + 1) * kClasses));
+    labels2.push_back(labels[row]);
+  }
+  for (const Reduction reduction : {Reduction::kMean, Reduction::kSum}) {
+    OwnedProblem a = MakeIndex(DType::kFloat32, {kRows, kClasses}, x, labels);
+    OwnedProblem b = MakeIndex(DType::kFloat32, {kRows, kClasses}, x2, labels2);
+    a.options.reduction = b.options.reduction = reduction;
+    const auto left = RunBatch(a);
+    const auto right = RunBatch(b);
+    EXPECT_EQ(left->loss, right->loss);
+    const size_t row_bytes = kClasses * 4;
+    for (size_t i = 0; i < order.size(); ++i) {
+      EXPECT_EQ(std::memcmp(&left->grad_input[order[i] * row_bytes],
+                            &right->grad_input[i * row_bytes], row_bytes),
+                0);
+    }
+  }
+}
+
+TEST(Properties, ClassAxisDoesNotMatter) {
+  std::mt19937_64 random(10);
+  constexpr int64_t kSamples = 3;
+  constexpr int64_t kClasses = 19;
+  constexpr int64_t kInner = 35;
+  std::normal_distribution<double> normal(0, 4);
+  for (const DType dtype : {DType::kFloat32, DType::kFloat64, DType::kBFloat16}) {
+    std::vector<double> last(kSamples * kInner * kClasses);
+    for (double& value : last) value = normal(random);
+    std::vector<double> middle(last.size());
+    for (int64_t n = 0; n < kSamples; ++n) {
+      for (int64_t i = 0; i < kInner; ++i) {
+        for (int64_t c = 0; c < kClasses; ++c) {
+          middle[static_cast<size_t>((n * kClasses + c) * kInner + i)] =
+              last[static_cast<size_t>((n * kInner + i) * kClasses + c)];
+        }
+      }
+    }
+    std::vector<double> labels(kSamples * kInner);
+    for (double& label : labels) label = static_cast<double>(random() % kClasses);
+    OwnedProblem a;
+    a.outputs.grad_input = a.outputs.log_sum_exp = true;
+    a.options.reduction = Reduction::kNone;
+    a.options.label_smoothing = 0.1;
+    OwnedProblem b = a;
+    a.input = MakeTensor(dtype, {kSamples, kClasses, kInner}, middle);
+    b.input = MakeTensor(dtype, {kSamples, kInner, kClasses}, last);
+    b.options.class_axis = -1;
+    a.target = b.target = MakeTensor(DType::kInt32, {kSamples, kInner}, labels);
+    const auto left = RunBatch(a);
+    const auto right = RunBatch(b);
+    EXPECT_EQ(left->loss, right->loss);
+    EXPECT_EQ(left->log_sum_exp, right->log_sum_exp);
+    const auto g1 = Values(dtype, left->grad_input);
+    const auto g2 = Values(dtype, right->grad_input);
+    for (int64_t n = 0; n < kSamples; ++n) {
+      for (int64_t i = 0; i < kInner; ++i) {
+        for (int64_t c = 0; c < kClasses; ++c) {
+          EXPECT_EQ(g1[static_cast<size_t>((n * kClasses + c) * kInner + i)],
+                    g2[static_cast<size_t>((n * kInner + i) * kClasses + c)]);
+        }
+      }
+    }
+  }
+}
+
+TEST(Properties, ShardsCombineToTheWhole) {
+  std::mt19937_64 random(12);
+  constexpr int64_t kRows = 50;
+  std::normal_distribution<double> normal(0, 4);
+  std::vector<double> x(kRows * 7);
+  std::vector<double> labels(kRows);
+  for (double& value : x) value = normal(random);
+  for (double& label : labels) label = random() % 9 == 0 ? -100 : static_cast<double>(random() % 7);
+  OwnedProblem whole = MakeIndex(DType::kFloat32, {kRows, 7}, x, labels);
+  whole.weight = MakeTensor(DType::kFloat32, {7}, {1, 2, 0.3, 4, 0.7, 1, 9});
+  const auto all = RunBatch(whole);
+  const double divisor = ToDouble(all->summary.normalizer);
+  std::vector<Summary> summaries;
+  Bytes gradient;
+  for (int64_t begin = 0; begin < kRows; begin += 13) {
+    const int64_t end = std::min(kRows, begin + 13);
+    OwnedProblem shard =
+        MakeIndex(DType::kFloat32, {end - begin, 7}, {x.begin() + begin * 7, x.begin() + end * 7},
+                  {labels.begin() + begin, labels.begin() + end});
+    shard.weight = whole.weight;
+    summaries.push_back(RunBatch(shard)->summary);
+    shard.options.normalizer = divisor;
+    const auto results = RunBatch(shard);
+    gradient.insert(gradient.end(), results->grad_input.begin(), results->grad_input.end());
+  }
+  EXPECT_EQ(gradient, all->grad_input) << "a global normalizer gives globally right gradients";
+  std::shuffle(summaries.begin(), summaries.end(), random);
+  const auto combined = Combine(summaries);
+  ASSERT_TRUE(combined.ok()) << combined.status();
+  EXPECT_EQ(ReducedLoss(*combined), ReducedLoss(all->summary));
+  EXPECT_EQ(ToValue(combined->loss_sum), ToValue(all->summary.loss_sum));
+  EXPECT_EQ(combined->positions, all->summary.positions);
+  EXPECT_EQ(combined->correct, all->summary.correct);
+}
+
+TEST(Properties, CombineRefusesWhatDiffers) {
+  const OwnedProblem base = MakeIndex(DType::kFloat32, {1, 2}, {1, 2}, {0});
+  const Summary good = RunBatch(base)->summary;
+  const auto refuse = [&good](const Summary& other, const std::string& what) {
+    const auto result = Combine({good, other});
+    ASSERT_FALSE(result.ok()) << what;
+    EXPECT_EQ(GetErrorDetail(result.status()).reason, "SUMMARY_MISMATCH") << what;
+    EXPECT_EQ(GetErrorDetail(result.status()).field, "summaries[1]") << what;
+  };
+  Summary other = good;
+  other.options.label_smoothing = 0.5;
+  refuse(other, "options");
+  other = good;
+  other.options.normalizer = 3;
+  refuse(other, "normalizer");
+  other = good;
+  other.input_dtype = DType::kFloat16;
+  refuse(other, "dtype");
+  other = good;
+  other.classes = 3;
+  refuse(other, "classes");
+  other = good;
+  other.weight_digest = 1;
+  refuse(other, "weights");
+  other = good;
+  other.target_kind = TargetKind::kProbabilities;
+  refuse(other, "kind");
+  EXPECT_FALSE(Combine({}).ok());
+}
+
+TEST(Properties, MeanIsRoundedOnceToFloat32) {
+  // Against long division of the exact sums, over random numerators and divisors.
+  std::mt19937_64 random(13);
+  std::uniform_real_distribution<double> uniform(1, 2);
+  for (int i = 0; i < 100000; ++i) {
+    const double a = std::ldexp(uniform(random), static_cast<int>(random() % 60) - 30);
+    const double b = std::ldexp(uniform(random), static_cast<int>(random() % 60) - 30);
+    const auto exact =
+        static_cast<float>(static_cast<long double>(a) / static_cast<long double>(b));
+    EXPECT_EQ(DivideRounded(DType::kFloat32, a, b), static_cast<double>(exact)) << a << " " << b;
+  }
+  // A quotient just above a tie of float32 that float64 division rounds to the tie itself.
+  const double divisor = 3.0;
+  const double tie = 1.0 + 0x1p-24;
+  const double numerator = std::nextafter(tie * divisor, 4.0);
+  EXPECT_EQ(DivideRounded(DType::kFloat32, numerator, divisor),
+            static_cast<double>(static_cast<float>(static_cast<long double>(numerator) / 3.0L)));
+}
+
+TEST(Edges, IgnoredPositionsAreZeroWhateverTheirLogits) {
+  for (const Reduction reduction : {Reduction::kNone, Reduction::kSum, Reduction::kMean}) {
+    OwnedProblem problem =
+        MakeIndex(DType::kFloat32, {3, 2}, {NAN, kInf, -kInf, -kInf, 1, 0}, {-100, -100, 0});
+    problem.options.reduction = reduction;
+    const auto results = RunBatch(problem);
+    const auto gradient = Values(DType::kFloat32, results->grad_input);
+    for (size_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(gradient[i], 0) << i;
+      EXPECT_FALSE(std::signbit(gradient[i])) << i;
+    }
+    const auto loss = Values(DType::kFloat32, results->loss);
+    EXPECT_TRUE(std::isfinite(loss.back()));
+    EXPECT_GT(loss.back(), 0);
+  }
+}
+
+TEST(Edges, ZeroMassAtMinusInfinityCountsNothing) {
+  OwnedProblem problem;
+  problem.options.reduction = Reduction::kNone;
+  problem.outputs.grad_input = problem.outputs.grad_target = true;
+  problem.input = MakeTensor(DType::kFloat64, {1, 3}, {1, -kInf, 0});
+  problem.target = MakeTensor(DType::kFloat64, {1, 3}, {0.5, 0, 0.5});
+  const auto results = RunBatch(problem);
+  EXPECT_NEAR(Values(DType::kFloat64, results->loss)[0], std::log1p(std::exp(-1.0)) + 0.5, 1e-15);
+  EXPECT_EQ(Values(DType::kFloat64, results->grad_input)[1], 0.0);
+  // A zero class weight silences its class as well.
+  OwnedProblem weighted = MakeIndex(DType::kFloat32, {1, 2}, {-kInf, 0}, {0});
+  weighted.options.reduction = Reduction::kNone;
+  weighted.weight = MakeTensor(DType::kFloat32, {2}, {0, 1});
+  EXPECT_EQ(Values(DType::kFloat32, RunBatch(weighted)->loss)[0], 0.0);
+}
+
+TEST(Edges, MinusInfinityWithMass) {
+  OwnedProblem problem = MakeIndex(DType::kFloat32, {1, 2}, {-kInf, 0}, {0});
+  problem.options.label_smoothing = 0.1;
+  const auto results = RunBatch(problem);
+  EXPECT_EQ(Values(DType::kFloat32, results->loss)[0], kInf);
+  for (const double g : Values(DType::kFloat32, results->grad_input)) EXPECT_TRUE(std::isfinite(g));
+}
+
+TEST(Edges, NotANumberIsCanonical) {
+  for (const std::vector<double>& x :
+       {std::vector<double>{kInf, 0}, std::vector<double>{-kInf, -kInf},
+        std::vector<double>{-NAN, 0}}) {
+    OwnedProblem problem = MakeIndex(DType::kFloat32, {1, 2}, x, {0});
+    problem.outputs.log_sum_exp = true;
+    const auto results = RunBatch(problem);
+    const Bytes canonical = {std::byte{0}, std::byte{0}, std::byte{0xC0}, std::byte{0x7F}};
+    EXPECT_EQ(results->loss, canonical);
+    EXPECT_EQ(results->log_sum_exp, canonical);
+    EXPECT_EQ(Bytes(results->grad_input.begin(), results->grad_input.begin() + 4), canonical);
+  }
+}
+
+TEST(Edges, EmptyMean) {
+  OwnedProblem ignored = MakeIndex(DType::kFloat32, {2, 2}, {1, 2, 3, 4}, {-100, -100});
+  EXPECT_TRUE(std::isnan(Values(DType::kFloat32, RunBatch(ignored)->loss)[0]));
+  ignored.options.empty_mean = EmptyMean::kZero;
+  EXPECT_EQ(Values(DType::kFloat32, RunBatch(ignored)->loss)[0], 0.0);
+  for (const double g : Values(DType::kFloat32, RunBatch(ignored)->grad_input)) EXPECT_EQ(g, 0.0);
+  // Never for positions that count with zero weights.
+  OwnedProblem weightless = MakeIndex(DType::kFloat32, {1, 2}, {1, 2}, {0});
+  weightless.options.empty_mean = EmptyMean::kZero;
+  weightless.weight = MakeTensor(DType::kFloat32, {2}, {0, 1});
+  EXPECT_TRUE(std::isnan(Values(DType::kFloat32, RunBatch(weightless)->loss)[0]));
+}
+
+TEST(Edges, TopKTiesGoToTheLowerIndex) {
+  OwnedProblem problem =
+      MakeIndex(DType::kFloat32, {3, 4}, {5, 5, 1, 0, 5, 5, 1, 0, 5, 5, 5, 0}, {0, 1, 2});
+  problem.outputs.top_k = 2;
+  const Summary summary = RunBatch(problem)->summary;
+  EXPECT_EQ(summary.correct, 1U);
+  EXPECT_EQ(summary.correct_top_k, 2U);
+}
+
+TEST(Edges, LogSumExpOfIgnoredPositions) {
+  OwnedProblem problem = MakeIndex(DType::kFloat64, {2, 2}, {0, 0, 1, 1}, {-100, 0});
+  problem.outputs.log_sum_exp = true;
+  const auto values = Values(DType::kFloat64, RunBatch(problem)->log_sum_exp);
+  EXPECT_DOUBLE_EQ(values[0], std::log(2.0));
+  EXPECT_DOUBLE_EQ(values[1], 1 + std::log(2.0));
+}
+
+TEST(Batch, ByteCountsThatLie) {
+  OwnedProblem problem = MakeIndex(DType::kFloat32, {1, 2}, {1, 2}, {0});
+  problem.input.bytes.pop_back();
+  auto status = RunBatch(problem).status();
+  EXPECT_EQ(GetErrorDetail(status).field, "input");
+  EXPECT_EQ(GetErrorDetail(status).reason, "LENGTH_MISMATCH");
+  problem = MakeIndex(DType::kFloat32, {1, 2}, {1, 2}, {0});
+  problem.target.bytes.resize(9);
+  status = RunBatch(problem).status();
+  EXPECT_EQ(GetErrorDetail(status).field, "target");
+}
+
+// A buffer whose last element ends where readable memory does: the address sanitizer sees any read
+// beyond it; an odd start checks that nothing relies on alignment.
+TEST(Batch, UnalignedInputGivesTheSameBits) {
+  std::mt19937_64 random(21);
+  for (int round = 0; round < 50; ++round) {
+    const OwnedProblem problem = RandomProblem(&random);
+    const auto aligned = RunBatch(problem);
+    const auto shifted = [](const Bytes& bytes) {
+      Bytes copy(bytes.size() + 1);
+      std::copy(bytes.begin(), bytes.end(), copy.begin() + 1);
+      return copy;
+    };
+    const Bytes input = shifted(problem.input.bytes);
+    const Bytes target = shifted(problem.target.bytes);
+    const Bytes grad = problem.grad_output ? shifted(problem.grad_output->bytes) : Bytes(1);
+    const auto plan = problem.plan();
+    const OutputSizes sizes = SizesOf(*plan);
+    Bytes grad_input(sizes.grad_input + 1);
+    auto batch = BatchEvaluation::Create(plan,
+                                         {{input.data() + 1, input.size() - 1},
+                                          {target.data() + 1, target.size() - 1},
+                                          {grad.data() + 1, grad.size() - 1}},
+                                         {nullptr, nullptr, grad_input.data() + 1});
+    ASSERT_TRUE(batch.ok()) << batch.status();
+    Scratch scratch;
+    for (int64_t i = 0; i < (*batch)->tasks(); ++i) (*batch)->RunTask(i, &scratch);
+    EXPECT_EQ(Bytes(grad_input.begin() + 1, grad_input.end()), aligned->grad_input);
+  }
+}
+
+}  // namespace
+}  // namespace lossd::testing
