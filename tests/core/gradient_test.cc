@@ -24,7 +24,7 @@ struct Pair {
 
 /// A float64 problem both ways; values of the incoming gradient, weights and targets are random.
 Pair MakeSetup(bool indices, bool weighted, double smoothing, Reduction reduction,
-                std::mt19937_64* random) {
+               std::mt19937_64* random) {
   constexpr size_t kPositions = 5;
   constexpr size_t kClasses = 6;
   std::normal_distribution<double> normal(0, 3);

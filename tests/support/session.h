@@ -1,0 +1,69 @@
+// Drives a StreamSession as a client would, without gRPC.
+#ifndef LOSSD_TESTS_SUPPORT_SESSION_H_
+#define LOSSD_TESTS_SUPPORT_SESSION_H_
+
+#include <condition_variable>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+
+#include "absl/status/status.h"
+#include "server/engine/stream_session.h"
+#include "tests/support/problem.h"
+
+namespace lossd::testing {
+
+/// A session with its pool and budget; outputs are collected as they come.
+class SessionDriver {
+ public:
+  explicit SessionDriver(const OwnedProblem& problem, const StreamLimits& limits = {},
+                         int threads = 2);
+  ~SessionDriver();
+  SessionDriver(const SessionDriver&) = delete;
+  SessionDriver& operator=(const SessionDriver&) = delete;
+
+  [[nodiscard]] const absl::Status& created() const { return created_; }
+  StreamSession& session() { return *session_; }
+  MemoryBudget& budget() { return budget_; }
+
+  /// Appends bytes [begin, end) of an operand, once the session wants any, taking replies
+  /// meanwhile.
+  absl::Status Send(Operand operand, size_t begin, size_t end);
+  /// Everything, in messages of `chunk` bytes: class indices first, else in step with the input.
+  absl::Status SendAll(size_t chunk);
+  /// Takes what is there.
+  void TakeReplies();
+  /// Waits until `done` holds, taking replies; false after ten seconds.
+  template <typename Condition>
+  bool WaitUntil(const Condition& done) {
+    for (int i = 0; i < 10000; ++i) {
+      TakeReplies();
+      if (done()) return true;
+      std::unique_lock<std::mutex> lock(mutex_);
+      wake_.wait_for(lock, std::chrono::milliseconds(1), [this] { return progress_; });
+      progress_ = false;
+    }
+    return false;
+  }
+  /// Closes and waits for the last reply.
+  absl::Status Finish();
+
+  [[nodiscard]] const Results& results() const { return results_; }
+  [[nodiscard]] bool ended() const { return ended_; }
+
+ private:
+  const OwnedProblem& problem_;
+  MemoryBudget budget_{uint64_t{1} << 32U};
+  std::unique_ptr<WorkerPool> pool_;
+  std::shared_ptr<StreamSession> session_;
+  absl::Status created_;
+  Results results_;
+  bool ended_ = false;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool progress_ = false;
+};
+
+}  // namespace lossd::testing
+
+#endif  // LOSSD_TESTS_SUPPORT_SESSION_H_
