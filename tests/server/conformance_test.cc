@@ -1,0 +1,104 @@
+// Every conformance vector over real sockets: one message, a pipelined stream, a stream of chunks,
+// and the C++ client; each gives the bits that the core gives.
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "client/cpp/lossd/client.h"
+#include "tests/support/problem.h"
+#include "tests/support/service.h"
+#include "tests/support/vectors.h"
+
+namespace lossd::testing {
+namespace {
+
+class ServiceConformance : public ::testing::Test {
+ protected:
+  TestServer server_;
+};
+
+void ExpectSame(const Vector& vector, const absl::StatusOr<Results>& results) {
+  ASSERT_TRUE(results.ok()) << vector.name << ": " << results.status();
+  EXPECT_EQ(Check(vector, *results), "") << vector.name;
+  EXPECT_EQ(Difference(*results, *RunBatch(vector.problem)), "") << vector.name;
+}
+
+TEST_F(ServiceConformance, Unary) {
+  for (const Vector& vector : AllVectors()) {
+    ExpectSame(vector, CallUnary(&server_.stub(), vector.problem));
+  }
+  EXPECT_TRUE(server_.MemoryIsBack());
+}
+
+TEST_F(ServiceConformance, Many) {
+  std::vector<const OwnedProblem*> problems;
+  for (const Vector& vector : AllVectors()) problems.push_back(&vector.problem);
+  const auto answers = CallMany(&server_.stub(), problems);
+  for (size_t i = 0; i < problems.size(); ++i) ExpectSame(AllVectors()[i], answers[i]);
+  EXPECT_TRUE(server_.MemoryIsBack());
+}
+
+TEST_F(ServiceConformance, Stream) {
+  size_t number = 0;
+  for (const Vector& vector : AllVectors()) {
+    // Chunks of every size for some, and one size in turn for each of the others.
+    const std::vector<size_t> sizes = {1, 3, 7, 4096, size_t{1} << 20U};
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      if (number % 20 != 0 && number % sizes.size() != i) continue;
+      ExpectSame(vector, CallStream(&server_.stub(), vector.problem, sizes[i]));
+    }
+    ++number;
+  }
+  EXPECT_TRUE(server_.MemoryIsBack());
+}
+
+TEST_F(ServiceConformance, CppClient) {
+  const auto client = Client::Connect(server_.unix_address());
+  ASSERT_TRUE(client.ok()) << client.status();
+  const auto copy = [](const Tensor& tensor) {
+    return Bytes(tensor.bytes().begin(), tensor.bytes().end());
+  };
+  for (const Vector& vector : AllVectors()) {
+    for (const Transport transport : {Transport::kUnary, Transport::kStream}) {
+      const OwnedProblem& problem = vector.problem;
+      CrossEntropyRequest request;
+      request.input = problem.input.view();
+      request.target = problem.target.view();
+      if (problem.weight) request.weight = problem.weight->view();
+      if (problem.grad_output) request.grad_output = problem.grad_output->view();
+      request.options = problem.options;
+      request.outputs = problem.outputs;
+      request.transport = transport;
+      request.chunk_bytes = 16;
+      const auto got = (*client)->CrossEntropy(request);
+      ASSERT_TRUE(got.ok()) << vector.name << ": " << got.status();
+      ExpectSame(vector, Results{copy(got->loss), copy(got->log_sum_exp), copy(got->grad_input),
+                                 copy(got->grad_target), copy(got->grad_weight), got->summary});
+    }
+  }
+}
+
+// A tensor large enough for many units and tasks, by every size of chunk.
+TEST_F(ServiceConformance, LargeStreamGivesTheBitsOfTheUnaryCall) {
+  std::mt19937_64 random(31);
+  std::normal_distribution<double> normal(0, 3);
+  OwnedProblem problem;
+  problem.outputs.grad_input = true;
+  problem.options.label_smoothing = 0.1;
+  std::vector<double> x(900 * 1000);
+  for (double& value : x) value = normal(random);
+  std::vector<double> labels(900);
+  for (double& label : labels) label = static_cast<double>(random() % 1000);
+  problem.input = MakeTensor(DType::kFloat32, {900, 1000}, x);
+  problem.target = MakeTensor(DType::kInt32, {900}, labels);
+  const auto unary = CallUnary(&server_.stub(), problem);
+  ASSERT_TRUE(unary.ok()) << unary.status();
+  for (const size_t chunk : {4097U, 65536U, 1U << 20U, 3U << 20U}) {
+    const auto stream = CallStream(&server_.stub(), problem, chunk);
+    ASSERT_TRUE(stream.ok()) << stream.status();
+    EXPECT_EQ(Difference(*stream, *unary), "") << chunk;
+  }
+}
+
+}  // namespace
+}  // namespace lossd::testing

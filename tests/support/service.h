@@ -1,0 +1,57 @@
+// A server in this process on a free port, and raw calls to it.
+#ifndef LOSSD_TESTS_SUPPORT_SERVICE_H_
+#define LOSSD_TESTS_SUPPORT_SERVICE_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lossd/v1/service.grpc.pb.h"
+#include "server/server.h"
+#include "tests/support/problem.h"
+
+namespace lossd::testing {
+
+/// Listens on a free TCP port and on a Unix socket.
+class TestServer {
+ public:
+  explicit TestServer(ServerOptions options = {});
+  ~TestServer();
+  TestServer(const TestServer&) = delete;
+  TestServer& operator=(const TestServer&) = delete;
+
+  [[nodiscard]] const std::string& tcp() const { return server_->addresses()[0]; }
+  [[nodiscard]] const std::string& unix_address() const { return server_->addresses()[1]; }
+  v1::LossService::Stub& stub() { return *stub_; }
+  [[nodiscard]] const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+  Server& server() { return *server_; }
+  /// Waits up to five seconds until no call holds memory.
+  bool MemoryIsBack();
+
+ private:
+  std::unique_ptr<Server> server_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::LossService::Stub> stub_;
+};
+
+/// Every call gets a deadline, so that a hang is a failure.
+void SetDeadline(grpc::ClientContext* context);
+
+v1::EvaluateRequest MakeRequest(const OwnedProblem& problem);
+v1::EvaluateStreamHeader MakeHeader(const OwnedProblem& problem);
+Results FromResponse(const v1::EvaluateResponse& response);
+
+absl::StatusOr<Results> CallUnary(v1::LossService::Stub* stub, const OwnedProblem& problem);
+/// All problems through one stream of EvaluateMany, pipelined; in the order of the problems.
+std::vector<absl::StatusOr<Results>> CallMany(v1::LossService::Stub* stub,
+                                              const std::vector<const OwnedProblem*>& problems);
+/// Messages of `chunk` bytes of one tensor each.
+absl::StatusOr<Results> CallStream(v1::LossService::Stub* stub, const OwnedProblem& problem,
+                                   size_t chunk);
+
+}  // namespace lossd::testing
+
+#endif  // LOSSD_TESTS_SUPPORT_SERVICE_H_
