@@ -27,6 +27,7 @@
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "core/kernel.h"
+#include "grpc/health/v1/health.pb.h"
 #include "lossd/v1/service.grpc.pb.h"
 #include "proto/codec/version.h"
 #include "server/engine/memory_budget.h"
@@ -129,7 +130,11 @@ void RegisterPlugins(bool reflection) {
   std::call_once(health, [] { grpc::EnableDefaultHealthCheckService(true); });
   static std::once_flag reflected;
   if (reflection) {
-    std::call_once(reflected, [] { grpc::reflection::InitProtoReflectionServerBuilderPlugin(); });
+    std::call_once(reflected, [] {
+      grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+      // gRPC's own health service brings no descriptor, and reflection could only name it.
+      google::protobuf::LinkMessageReflection<grpc::health::v1::HealthCheckRequest>();
+    });
   }
 }
 
