@@ -27,7 +27,7 @@ namespace {
 
 /// Input bytes of a task: long enough to hide the cost of handing it over, short enough that other
 /// requests get their turn within a few milliseconds.
-constexpr int64_t kTaskBytes = 256 * 1024;
+constexpr int64_t kTaskBytes = int64_t{256} * 1024;
 
 }  // namespace
 
@@ -42,8 +42,9 @@ OutputSizes SizesOf(const Plan& plan) {
   const size_t elements = positions * static_cast<size_t>(plan.classes());
   const size_t loss = SizeOf(plan.loss_dtype());
   OutputSizes sizes;
-  if (wanted.loss)
+  if (wanted.loss) {
     sizes.loss = plan.options().reduction == Reduction::kNone ? positions * loss : loss;
+  }
   if (wanted.log_sum_exp) sizes.log_sum_exp = positions * loss;
   if (wanted.grad_input) sizes.grad_input = elements * SizeOf(plan.input().dtype);
   if (wanted.grad_target) sizes.grad_target = elements * SizeOf(plan.target().dtype);

@@ -42,7 +42,7 @@ inline float ToFloat(Float16 value) {
 /// Rounds to odd: toward zero, with the last bit set when anything was cut off. A second rounding
 /// to a type of at least two bits less is then as good as one rounding of the original.
 inline float RoundToOdd(double value) {
-  float narrow = static_cast<float>(value);
+  auto narrow = static_cast<float>(value);
   if (static_cast<double>(narrow) == value || std::isnan(value)) return narrow;
   auto bits = std::bit_cast<uint32_t>(narrow);
   if (std::abs(static_cast<double>(narrow)) > std::abs(value)) --bits;

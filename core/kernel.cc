@@ -109,7 +109,7 @@ class RowEvaluator {
   }
 
   /// The sum over classes of w_c (-l_c), leaving out zero weights.
-  double WeightedNegativeLogs(const Row<T>& row) const {
+  [[nodiscard]] double WeightedNegativeLogs(const Row<T>& row) const {
     LaneSum<kExact> sum;
     for (size_t c = 0; c < classes_; ++c) {
       const double w = plan_.WeightOf(static_cast<int64_t>(c));

@@ -64,7 +64,7 @@ inline double Log1pNonNegative(double x) {
     auto bits = std::bit_cast<uint64_t>(u);
     auto exponent = static_cast<int64_t>(bits >> 52U) - 1023;
     bits = (bits & 0xFFFFFFFFFFFFFU) | (uint64_t{1023} << 52U);
-    double f = std::bit_cast<double>(bits);
+    auto f = std::bit_cast<double>(bits);
     if (f >= 1.4142135623730951) {
       f *= 0.5;
       ++exponent;

@@ -138,7 +138,7 @@ class PlanBuilder {
   }
 
   absl::Status Weight() {
-    const double classes = static_cast<double>(plan_->classes_);
+    const auto classes = static_cast<double>(plan_->classes_);
     plan_->weight_sum_ = classes;
     plan_->weight_dtype_ = plan_->loss_dtype();
     if (!problem_.weight) return absl::OkStatus();

@@ -4,6 +4,8 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <utility>
+
 #include "lossd/v1/service.grpc.pb.h"
 #include "server/request_evaluation.h"
 
@@ -11,8 +13,8 @@ namespace lossd {
 
 class LossService final : public v1::LossService::CallbackService {
  public:
-  LossService(const EvaluationContext& context, const v1::GetServerInfoResponse& info)
-      : context_(context), info_(info) {}
+  LossService(const EvaluationContext& context, v1::GetServerInfoResponse info)
+      : context_(context), info_(std::move(info)) {}
 
   grpc::ServerUnaryReactor* Evaluate(grpc::CallbackServerContext* call,
                                      const v1::EvaluateRequest* request,

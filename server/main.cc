@@ -8,6 +8,8 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdint>
+#include <cstdio>
+#include <exception>
 #include <memory>
 #include <string>
 #include <thread>
@@ -110,9 +112,7 @@ void RunUntilSignal(lossd::Server* server, const Flags& flags, const sigset_t& s
   spdlog::info("state=stopped");
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int Run(int argc, char** argv) {
   CLI::App app("lossd: evaluates training losses over gRPC.");
   Flags flags;
   AddFlags(&app, &flags);
@@ -135,4 +135,15 @@ int main(int argc, char** argv) {
                lossd::InstructionSet());
   RunUntilSignal(server->get(), flags, signals);
   return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return Run(argc, argv);
+  } catch (const std::exception& error) {  // Out of memory, or a library's.
+    std::fprintf(stderr, "lossd: %s\n", error.what());
+    return 1;
+  }
 }

@@ -191,8 +191,9 @@ class GrpcClient final : public Client {
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& address,
                                                         const ClientOptions& options) {
-  if (address.empty())
+  if (address.empty()) {
     return absl::InvalidArgumentError("expected HOST:PORT or unix:PATH, got \"\"");
+  }
   const bool tls = !options.root_certificates.empty();
   if (!options.token.empty() && !tls && !absl::StartsWith(address, "unix:")) {
     return absl::InvalidArgumentError(

@@ -191,10 +191,10 @@ absl::Status RunStreamCall(const CrossEntropyRequest& request, const Plan& plan,
   std::atomic<uint64_t> sent = 0;
   // The two directions need two threads: the server stops reading while nobody reads its replies.
   std::thread writer([&] { Writer(request, plan).Run(stream.get(), &sent); });
-  const absl::Status read = ReadAll(request, stream.get(), sent, result);
+  absl::Status read = ReadAll(request, stream.get(), sent, result);
   if (!read.ok()) context->TryCancel();
   writer.join();
-  const absl::Status finished = FromGrpc(stream->Finish());
+  absl::Status finished = FromGrpc(stream->Finish());
   // A status from the server says more than the reading that it cut short; our own cancel does not.
   if (!finished.ok() && finished.code() != absl::StatusCode::kCancelled) return finished;
   return read.ok() ? finished : read;

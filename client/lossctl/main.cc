@@ -2,6 +2,8 @@
 #include <grpc/support/log.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -49,7 +51,7 @@ absl::Status RunInfo(bool as_json, lossd::Client* client) {
 }
 
 absl::Status RunHealth(const std::string& service, lossd::Client* client) {
-  const absl::Status status = client->CheckHealth(service);
+  absl::Status status = client->CheckHealth(service);
   if (status.ok()) std::cout << "SERVING\n";
   return status;
 }
@@ -63,9 +65,7 @@ int Fail(const absl::Status& status) {
   return 1;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int Run(int argc, char** argv) {
   // What gRPC has to say comes back as a status.
   gpr_set_log_function([](gpr_log_func_args*) {});
   CLI::App app("lossctl: cross-entropy losses and gradients from a lossd server.");
@@ -101,4 +101,15 @@ int main(int argc, char** argv) {
   if (health->parsed()) status = RunHealth(service, client->get());
   if (info->parsed()) status = RunInfo(info_json, client->get());
   return status.ok() ? 0 : Fail(status);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return Run(argc, argv);
+  } catch (const std::exception& error) {  // Out of memory, or a library's.
+    std::fprintf(stderr, "lossctl: %s\n", error.what());
+    return 1;
+  }
 }

@@ -25,7 +25,7 @@ namespace lossd {
 namespace {
 
 /// Input bytes of a task; see core/batch.cc.
-constexpr int64_t kTaskBytes = 256 * 1024;
+constexpr int64_t kTaskBytes = int64_t{256} * 1024;
 
 absl::string_view FieldName(Operand operand) {
   switch (operand) {

@@ -1,0 +1,34 @@
+# The lossd server and lossctl on Debian 12. The base may be replaced by any Debian 12 root:
+#   docker build -t lossd .
+#   buildah bud --build-arg BASE=localhost/debian:12 -t lossd .
+ARG BASE=docker.io/library/debian:12-slim
+
+FROM ${BASE} AS build
+RUN apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
+      --no-install-recommends g++ cmake ninja-build pkg-config libgrpc++-dev libprotobuf-dev \
+      protobuf-compiler protobuf-compiler-grpc libabsl-dev libspdlog-dev libcli11-dev \
+      nlohmann-json3-dev libzip-dev > /dev/null
+WORKDIR /src
+COPY CMakeLists.txt CMakePresets.json ./
+COPY third_party third_party
+COPY proto proto
+COPY core core
+COPY server server
+COPY client client
+RUN cmake --preset release -DLOSSD_TESTS=OFF > /dev/null \
+ && cmake --build --preset release --target lossd lossctl \
+ && strip build/release/bin/lossd build/release/bin/lossctl
+
+FROM ${BASE}
+RUN apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
+      --no-install-recommends libgrpc++1.51 libprotobuf32 libabsl20220623 libspdlog1.10 libfmt9 \
+      libzip4 > /dev/null \
+ && rm -rf /var/lib/apt/lists/*
+COPY --from=build /src/build/release/bin/lossd /src/build/release/bin/lossctl /usr/local/bin/
+# A number, so that orchestrators can tell that it is not root.
+USER 65532:65532
+EXPOSE 50051
+# Inside a container loopback reaches nobody: all interfaces, behind the container's network.
+ENV LOSSD_LISTEN=0.0.0.0:50051
+HEALTHCHECK --interval=10s --timeout=6s --start-period=2s CMD ["lossctl", "--server", "127.0.0.1:50051", "health"]
+ENTRYPOINT ["lossd"]
