@@ -10,6 +10,8 @@
 #include <variant>
 
 #include "core/dtype.h"
+#include "core/fast_row-inl.h"
+#include "core/float_row.h"
 #include "core/half.h"
 #include "core/labels.h"
 #include "core/load.h"
@@ -40,6 +42,8 @@ class RowEvaluator {
 
   RowEvaluator(const RowContext& context, RowTotals* totals, Scratch* scratch)
       : context_(context),
+        scratch_(scratch),
+        kernels_(GetFloatRowKernels()),
         plan_(*context.plan),
         totals_(totals),
         loss_sum_(std::get<ExactSum<Loss>>(totals->loss)),
@@ -60,6 +64,10 @@ class RowEvaluator {
         context_.labels == nullptr ? 0 : context_.labels->At(slab.first_position + at);
     const bool ignored = label < 0;
     if (ignored && slab.log_sum_exp == nullptr) return StoreIgnored(data, slab, at);
+    if constexpr (!std::is_same_v<T, double>) {
+      const bool sharp_index = context_.labels != nullptr && smooth_ == 0.0;
+      if (sharp_index && EvaluateFast(label, data, slab, at)) return;
+    }
     Row<T> row(data.input, plan_.classes(), exponentials_);
     row.Analyze();
     if (slab.log_sum_exp != nullptr) {
@@ -116,6 +124,41 @@ class RowEvaluator {
       if (w != 0.0) sum.Add(c, w * row.Below(c));
     }
     return sum.Total() + plan_.weight_sum() * row.stats().log_norm;
+  }
+
+  /// False, with nothing written, where the row needs the passes in double.
+  bool EvaluateFast(int64_t label, const RowData& data, const Slab& slab, int64_t at) {
+    FastRow<T> row(kernels_, data.input, classes_, scratch_);
+    if (!row.Analyze()) return false;
+    const auto y = static_cast<size_t>(label);
+    double own = 0;
+    double scale = context_.scale;
+    if (label >= 0) {
+      own = plan_.WeightOf(label);
+      if (slab.grad_output != nullptr) scale = GradOutputAt(slab, at);
+      // A weight beyond this could lift what float32 exponentials leave out into a loss's last
+      // place.
+      constexpr double kGreatestWeight = 0x1p16;
+      if (!(std::abs(own) <= kGreatestWeight)) return false;
+      if (data.grad_input != nullptr && !FastRow<T>::FactorFits(row.Factor(own * scale))) {
+        return false;
+      }
+    }
+    if (slab.log_sum_exp != nullptr) Store<Loss>(slab.log_sum_exp, at, row.LogSumExp());
+    if (label < 0) {
+      StoreIgnored(data, slab, at);
+      return true;
+    }
+    if (row.argmax() == label) ++totals_->correct;
+    const uint32_t k = plan_.outputs().top_k;
+    if (k > 0 && Row<T>(data.input, plan_.classes(), exponentials_).Rank(y) < k) {
+      ++totals_->correct_top_k;
+    }
+    const double negative_log = row.NegativeLog(y);
+    StoreLoss(slab, at, own == 0.0 ? 0.0 : own * negative_log);
+    if (context_.class_sums != nullptr) context_.class_sums->AddOne(label, scale * negative_log);
+    if (data.grad_input != nullptr) row.Gradient(y, own * scale, data.grad_input);
+    return true;
   }
 
   void EvaluateIndex(const Row<T>& row, size_t label, const RowData& data, const Slab& slab,
@@ -237,6 +280,8 @@ class RowEvaluator {
   }
 
   const RowContext& context_;
+  Scratch* scratch_;
+  const FloatRowKernels kernels_;
   const Plan& plan_;
   RowTotals* totals_;
   ExactSum<Loss>& loss_sum_;
@@ -345,6 +390,6 @@ void EvaluateRows(const RowContext& context, const Slab& slab, int64_t begin, in
   });
 }
 
-const char* InstructionSet() { return "portable"; }
+const char* InstructionSet() { return FloatRowTarget(); }
 
 }  // namespace lossd

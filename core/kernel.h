@@ -35,6 +35,7 @@ struct Slab {
 struct Scratch {
   std::vector<double> exponentials;
   std::vector<double> terms;
+  std::vector<float> floats;
   std::vector<std::byte> tiles;
 };
 

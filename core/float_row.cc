@@ -1,0 +1,33 @@
+// Owns the dispatch: compiles float_row-inl.h once for each instruction set and picks one at run
+// time.
+#include "core/float_row.h"
+
+// Scalable vectors have no fixed number of lanes to divide sixteen by.
+#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/float_row.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+//
+#include "core/float_row-inl.h"
+#include "hwy/highway.h"
+
+#if HWY_ONCE
+namespace lossd {
+
+HWY_EXPORT(AnalyzeFloatRow);
+HWY_EXPORT(ScaleExponentials);
+
+FloatRowKernels GetFloatRowKernels() {
+  return {&HWY_DYNAMIC_DISPATCH(AnalyzeFloatRow), &HWY_DYNAMIC_DISPATCH(ScaleExponentials)};
+}
+
+const char* FloatRowTarget() {
+  // The table is indexed by the chosen target; asking for a pointer chooses one if none was.
+  int64_t best = hwy::SupportedTargets() & HWY_TARGETS;
+  best &= -best;  // Lower bits are better targets.
+  return hwy::TargetName(best);
+}
+
+}  // namespace lossd
+#endif  // HWY_ONCE

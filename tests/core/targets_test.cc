@@ -1,0 +1,126 @@
+// Every instruction set that this machine can run gives the same bits.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <iostream>
+#include <limits>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/float_row.h"
+#include "core/kernel.h"
+#include "hwy/highway.h"
+#include "tests/support/problem.h"
+
+namespace lossd::testing {
+namespace {
+
+/// Restores the choice of the best target.
+class TargetsTest : public ::testing::Test {
+ protected:
+  ~TargetsTest() override { hwy::SetSupportedTargetsForTest(0); }
+
+  /// Each target alone that is compiled in and runs here, best first.
+  static std::vector<int64_t> Targets() {
+    hwy::SetSupportedTargetsForTest(0);
+    std::vector<int64_t> targets;
+    for (int64_t left = hwy::SupportedTargets() & HWY_TARGETS; left != 0; left &= left - 1) {
+      targets.push_back(left & -left);
+    }
+    return targets;
+  }
+};
+
+/// Index targets without smoothing: what the vector passes serve. Logits of many magnitudes, with
+/// -inf, ties, and rows out of the passes' range among them.
+OwnedProblem MakeProblem(int64_t rows, int64_t classes, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::normal_distribution<double> normal(0, 1);
+  std::vector<double> x(static_cast<size_t>(rows * classes));
+  for (size_t i = 0; i < x.size(); ++i) {
+    const size_t row = i / static_cast<size_t>(classes);
+    const double spread = std::ldexp(1.0, static_cast<int>(row % 9));
+    x[i] = normal(random) * spread + (row % 5 == 0 ? 300.0 : 0.0) + (row % 7 == 0 ? -800.0 : 0.0);
+    if (random() % 50 == 0) x[i] = -HUGE_VAL;
+    if (row % 11 == 3 && random() % 3 == 0) x[i] = 2000;
+    if (random() % 20000 == 0) x[i] = NAN;
+  }
+  std::vector<double> labels(static_cast<size_t>(rows));
+  for (double& label : labels) {
+    label = static_cast<double>(random() % static_cast<uint64_t>(classes));
+  }
+  OwnedProblem problem;
+  problem.options.reduction = Reduction::kNone;
+  problem.outputs = {true, true, false, false, true, 3};
+  problem.input = MakeTensor(static_cast<DType>(seed % 4 == 1 ? 0 : seed % 4), {rows, classes}, x);
+  problem.target = MakeTensor(DType::kInt32, {rows}, labels);
+  return problem;
+}
+
+TEST_F(TargetsTest, AllGiveTheSameBits) {
+  std::vector<OwnedProblem> problems;
+  uint64_t seed = 0;
+  for (const int64_t classes :
+       {1, 2, 3, 5, 8, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 1000, 4099}) {
+    for (int i = 0; i < 4; ++i) {
+      problems.push_back(MakeProblem(1 + 20000 / (classes + 200), classes, ++seed));
+    }
+  }
+  std::vector<Results> expected;
+  for (const OwnedProblem& problem : problems) expected.push_back(*RunBatch(problem));
+  std::set<std::string> names;
+  for (const int64_t target : Targets()) {
+    hwy::SetSupportedTargetsForTest(target);
+    names.insert(InstructionSet());
+    for (size_t i = 0; i < problems.size(); ++i) {
+      ASSERT_EQ(Difference(*RunBatch(problems[i]), expected[i]), "")
+          << InstructionSet() << ", problem " << i;
+    }
+  }
+  std::string list;
+  for (const std::string& name : names) list += " " + name;
+  std::cout << "instruction sets run:" << list << "\n";
+  EXPECT_GE(names.size(), 2U) << "nothing was compared";
+}
+
+// A control: the passes are in use, and a change of one unit in one factor is seen.
+TEST_F(TargetsTest, AChangedFactorIsSeen) {
+  const FloatRowKernels kernels = GetFloatRowKernels();
+  const std::vector<float> x = {1, 2, 3, 4, 5};
+  const FloatRowStats stats = kernels.analyze(x.data(), x.size());
+  ASSERT_TRUE(stats.in_range);
+  std::vector<float> a(5);
+  std::vector<float> b(5);
+  kernels.scale_exponentials(x.data(), 5, stats, 0x1p-64F, a.data());
+  kernels.scale_exponentials(x.data(), 5, stats,
+                             std::nextafter(0x1p-64F, std::numeric_limits<float>::max()), b.data());
+  EXPECT_NE(a, b);
+  EXPECT_NEAR(a[4] / stats.max_mantissa, 1.0, 1e-6);
+}
+
+TEST_F(TargetsTest, StatsOfHardRows) {
+  for (const int64_t target : Targets()) {
+    hwy::SetSupportedTargetsForTest(target);
+    const FloatRowKernels kernels = GetFloatRowKernels();
+    const float inf = HUGE_VALF;
+    const auto analyze = [&](const std::vector<float>& x) {
+      return kernels.analyze(x.data(), x.size());
+    };
+    EXPECT_FALSE(analyze({1, NAN, 2}).valid);
+    EXPECT_FALSE(analyze(std::vector<float>(40, -inf)).valid);
+    EXPECT_FALSE(analyze({1, inf}).valid);
+    EXPECT_TRUE(analyze({5000, 1}).valid);
+    EXPECT_FALSE(analyze({5000, 1}).in_range);
+    std::vector<float> ties(100, 1.0F);
+    ties[37] = ties[80] = 7.0F;
+    EXPECT_EQ(analyze(ties).argmax, 37);
+    const FloatRowStats alone = analyze({3});
+    EXPECT_EQ(alone.tail, 0.0);
+    EXPECT_EQ(analyze({3, -inf, 3 - 131}).tail, 0.0);
+  }
+}
+
+}  // namespace
+}  // namespace lossd::testing
