@@ -54,10 +54,6 @@ class FastRow {
   [[nodiscard]] double Factor(double own) const {
     return own / ((1.0 + tail_) * stats_.max_mantissa) * 0x1p-64;
   }
-  /// Whether a factor is exact to an ulp in float32 and keeps products in range.
-  static bool FactorFits(double factor) {
-    return factor == 0.0 || (std::abs(factor) > 0x1p-120 && std::abs(factor) < 0x1p60);
-  }
 
   /// own (p_c - [c = label]); the label's own entry is minus the sum of the others. `to` may be the
   /// logits. REQUIRES: FactorFits(Factor(own)).

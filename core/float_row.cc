@@ -1,4 +1,4 @@
-// Owns the dispatch: compiles float_row-inl.h once for each instruction set and picks one at run
+// Owns the dispatch: compiles the -inl.h files once for each instruction set and picks one at run
 // time.
 #include "core/float_row.h"
 
@@ -9,6 +9,7 @@
 #define HWY_TARGET_INCLUDE "core/float_row.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 //
+#include "core/float_group-inl.h"
 #include "core/float_row-inl.h"
 #include "hwy/highway.h"
 
@@ -17,9 +18,11 @@ namespace lossd {
 
 HWY_EXPORT(AnalyzeFloatRow);
 HWY_EXPORT(ScaleExponentials);
+HWY_EXPORT(EvaluateFloatGroup);
 
 FloatRowKernels GetFloatRowKernels() {
-  return {&HWY_DYNAMIC_DISPATCH(AnalyzeFloatRow), &HWY_DYNAMIC_DISPATCH(ScaleExponentials)};
+  return {&HWY_DYNAMIC_DISPATCH(AnalyzeFloatRow), &HWY_DYNAMIC_DISPATCH(ScaleExponentials),
+          &HWY_DYNAMIC_DISPATCH(EvaluateFloatGroup)};
 }
 
 const char* FloatRowTarget() {

@@ -6,6 +6,7 @@
 #ifndef LOSSD_CORE_FLOAT_ROW_H_
 #define LOSSD_CORE_FLOAT_ROW_H_
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -23,6 +24,27 @@ struct FloatRowStats {
   int32_t max_exponent = 0;  ///< That k.
 };
 
+/// Positions that are evaluated at once where classes are few, one in each lane.
+inline constexpr size_t kGroup = 16;
+/// Up to so many classes rows are evaluated in groups; beyond, each by itself. What a row gives
+/// must not depend on how it lies in memory, so the number of classes alone decides.
+inline constexpr size_t kMaxGroupClasses = 64;
+
+/// A group of up to sixteen positions.
+struct FloatGroup {
+  size_t classes = 0;
+  bool gradient = false;                                ///< Whether the gradient is wanted.
+  alignas(64) float logits[kMaxGroupClasses * kGroup];  ///< [classes, 16]; unused lanes are finite.
+  alignas(64) int32_t labels[kGroup];                   ///< -1 where there is none.
+  alignas(64) double own[kGroup];  ///< What a gradient p_c is multiplied by; 0 without a label.
+  // Results.
+  alignas(64) float gradients[kMaxGroupClasses * kGroup];  ///< [classes, 16]
+  alignas(64) double negative_logs[kGroup];                ///< -l_y
+  alignas(64) double log_sum_exps[kGroup];
+  alignas(64) int32_t argmax[kGroup];  ///< Lowest index of the maximum.
+  bool good[kGroup];  ///< False: the position needs the passes in double, and its results are void.
+};
+
 /// Passes for the instruction set of this machine.
 struct FloatRowKernels {
   /// `x` needs no alignment.
@@ -30,7 +52,14 @@ struct FloatRowKernels {
   /// out[c] = RN(factor exp(x_c) 2^(64 - max_exponent)); `out` may be `x`. Needs stats in range.
   void (*scale_exponentials)(const float* x, size_t classes, const FloatRowStats& stats,
                              float factor, float* out);
+  /// Fills the results of a group.
+  void (*evaluate_group)(FloatGroup* group);
 };
+
+/// Whether a gradient's factor is exact to an ulp in float32 and keeps products in range.
+inline bool FactorFits(double factor) {
+  return factor == 0.0 || (std::abs(factor) > 0x1p-120 && std::abs(factor) < 0x1p60);
+}
 
 /// To be fetched once for a range of rows, not for each.
 FloatRowKernels GetFloatRowKernels();
