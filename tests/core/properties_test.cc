@@ -85,47 +85,124 @@ TEST(Properties, RowOrderPermutesOutputsAndKeepsTheReducedLoss) {
   }
 }
 
+/// The same logits with the classes last and with the classes in the middle, (N, inner, C) and
+/// (N, C, inner); some of them are infinite, and some rows have to leave the passes in float32.
+struct TwoLayouts {
+  OwnedProblem last;
+  OwnedProblem middle;
+};
+
+TwoLayouts MakeLayouts(DType dtype, int64_t samples, int64_t classes, int64_t inner,
+                       double smoothing, std::mt19937_64* random) {
+  std::normal_distribution<double> normal(0, 4);
+  const auto count = static_cast<size_t>(samples * classes * inner);
+  std::vector<double> last(count);
+  std::vector<double> middle(count);
+  std::vector<double> labels(static_cast<size_t>(samples * inner));
+  for (double& label : labels) {
+    label = static_cast<double>((*random)() % static_cast<uint64_t>(classes));
+    if ((*random)() % 10 == 0) label = -100;
+  }
+  for (int64_t n = 0; n < samples; ++n) {
+    for (int64_t i = 0; i < inner; ++i) {
+      const double offset = i % 13 == 5 ? 3000 : 0;
+      for (int64_t c = 0; c < classes; ++c) {
+        double x = normal(*random) + offset;
+        if ((*random)() % 40 == 0) x = -kInf;
+        if ((*random)() % 400 == 0) x = NAN;
+        last[static_cast<size_t>((n * inner + i) * classes + c)] = x;
+        middle[static_cast<size_t>((n * classes + c) * inner + i)] = x;
+      }
+    }
+  }
+  TwoLayouts layouts;
+  layouts.last.outputs.grad_input = layouts.last.outputs.log_sum_exp = true;
+  layouts.last.outputs.top_k = 2;
+  layouts.last.options.reduction = Reduction::kNone;
+  layouts.last.options.label_smoothing = smoothing;
+  layouts.last.target = MakeTensor(DType::kInt32, {samples, inner}, labels);
+  layouts.middle = layouts.last;
+  layouts.last.input = MakeTensor(dtype, {samples, inner, classes}, last);
+  layouts.last.options.class_axis = -1;
+  layouts.middle.input = MakeTensor(dtype, {samples, classes, inner}, middle);
+  return layouts;
+}
+
 TEST(Properties, ClassAxisDoesNotMatter) {
   std::mt19937_64 random(10);
-  constexpr int64_t kSamples = 3;
-  constexpr int64_t kClasses = 19;
-  constexpr int64_t kInner = 35;
-  std::normal_distribution<double> normal(0, 4);
-  for (const DType dtype : {DType::kFloat32, DType::kFloat64, DType::kBFloat16}) {
-    std::vector<double> last(kSamples * kInner * kClasses);
-    for (double& value : last) value = normal(random);
-    std::vector<double> middle(last.size());
-    for (int64_t n = 0; n < kSamples; ++n) {
-      for (int64_t i = 0; i < kInner; ++i) {
-        for (int64_t c = 0; c < kClasses; ++c) {
-          middle[static_cast<size_t>((n * kClasses + c) * kInner + i)] =
-              last[static_cast<size_t>((n * kInner + i) * kClasses + c)];
+  for (const DType dtype : {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBFloat16}) {
+    for (const int64_t classes : {1, 2, 19, 64, 65, 130}) {
+      for (const double smoothing : {0.0, 0.1}) {
+        constexpr int64_t kSamples = 3;
+        constexpr int64_t kInner = 35;
+        const TwoLayouts layouts =
+            MakeLayouts(dtype, kSamples, classes, kInner, smoothing, &random);
+        const auto left = RunBatch(layouts.middle);
+        const auto right = RunBatch(layouts.last);
+        ASSERT_EQ(left->loss, right->loss);
+        ASSERT_EQ(left->log_sum_exp, right->log_sum_exp);
+        ASSERT_EQ(left->summary.correct, right->summary.correct);
+        ASSERT_EQ(left->summary.correct_top_k, right->summary.correct_top_k);
+        const size_t size = SizeOf(dtype);
+        for (int64_t n = 0; n < kSamples; ++n) {
+          for (int64_t i = 0; i < kInner; ++i) {
+            for (int64_t c = 0; c < classes; ++c) {
+              const auto a = static_cast<size_t>((n * classes + c) * kInner + i) * size;
+              const auto b = static_cast<size_t>((n * kInner + i) * classes + c) * size;
+              ASSERT_EQ(std::memcmp(&left->grad_input[a], &right->grad_input[b], size), 0)
+                  << Name(dtype) << " C = " << classes << " at " << n << ", " << c << ", " << i;
+            }
+          }
         }
       }
     }
-    std::vector<double> labels(kSamples * kInner);
-    for (double& label : labels) label = static_cast<double>(random() % kClasses);
-    OwnedProblem a;
-    a.outputs.grad_input = a.outputs.log_sum_exp = true;
-    a.options.reduction = Reduction::kNone;
-    a.options.label_smoothing = 0.1;
-    OwnedProblem b = a;
-    a.input = MakeTensor(dtype, {kSamples, kClasses, kInner}, middle);
-    b.input = MakeTensor(dtype, {kSamples, kInner, kClasses}, last);
-    b.options.class_axis = -1;
-    a.target = b.target = MakeTensor(DType::kInt32, {kSamples, kInner}, labels);
-    const auto left = RunBatch(a);
-    const auto right = RunBatch(b);
-    EXPECT_EQ(left->loss, right->loss);
-    EXPECT_EQ(left->log_sum_exp, right->log_sum_exp);
-    const auto g1 = Values(dtype, left->grad_input);
-    const auto g2 = Values(dtype, right->grad_input);
-    for (int64_t n = 0; n < kSamples; ++n) {
-      for (int64_t i = 0; i < kInner; ++i) {
-        for (int64_t c = 0; c < kClasses; ++c) {
-          EXPECT_EQ(g1[static_cast<size_t>((n * kClasses + c) * kInner + i)],
-                    g2[static_cast<size_t>((n * kInner + i) * kClasses + c)]);
-        }
+  }
+}
+
+// Neighbours in the batch, bad ones too, do not matter: each row alone gives its part of the whole.
+TEST(Properties, EachRowAloneGivesTheSameBits) {
+  std::mt19937_64 random(14);
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16, DType::kFloat64}) {
+    for (const int64_t classes : {1, 2, 10, 64, 65, 1000}) {
+      const OwnedProblem whole = MakeLayouts(dtype, 1, classes, 53, 0.0, &random).last;
+      const auto all = RunBatch(whole);
+      const size_t row_bytes = static_cast<size_t>(classes) * SizeOf(dtype);
+      const size_t loss_bytes = dtype == DType::kFloat64 ? 8 : 4;
+      for (size_t row = 0; row < 53; ++row) {
+        OwnedProblem one = whole;
+        one.input.spec.shape = {1, 1, classes};
+        one.input.bytes.assign(&whole.input.bytes[row * row_bytes],
+                               &whole.input.bytes[row * row_bytes] + row_bytes);
+        one.target.spec.shape = {1, 1};
+        one.target.bytes.assign(&whole.target.bytes[row * 4], &whole.target.bytes[row * 4] + 4);
+        const auto alone = RunBatch(one);
+        ASSERT_EQ(
+            std::memcmp(alone->grad_input.data(), &all->grad_input[row * row_bytes], row_bytes), 0)
+            << Name(dtype) << " C = " << classes << " row " << row;
+        ASSERT_EQ(std::memcmp(alone->loss.data(), &all->loss[row * loss_bytes], loss_bytes), 0);
+      }
+    }
+  }
+}
+
+// The gradient may take the place of the logits.
+TEST(Properties, InPlaceGradientsAreTheSame) {
+  std::mt19937_64 random(15);
+  for (const int64_t classes : {2, 10, 64, 65, 1000}) {
+    for (const DType dtype : {DType::kFloat32, DType::kFloat16}) {
+      const TwoLayouts layouts = MakeLayouts(dtype, 2, classes, 35, 0.0, &random);
+      for (OwnedProblem problem : {layouts.last, layouts.middle}) {
+        problem.outputs.log_sum_exp = false;
+        const auto expected = RunBatch(problem);
+        Bytes loss(expected->loss.size());
+        std::byte* memory = problem.input.bytes.data();
+        auto batch = BatchEvaluation::Create(problem.plan(), problem.operands(),
+                                             {loss.data(), nullptr, memory});
+        ASSERT_TRUE(batch.ok());
+        Scratch scratch;
+        for (int64_t i = 0; i < (*batch)->tasks(); ++i) (*batch)->RunTask(i, &scratch);
+        EXPECT_EQ(problem.input.bytes, expected->grad_input) << classes;
+        EXPECT_EQ(loss, expected->loss);
       }
     }
   }
