@@ -126,6 +126,28 @@ TEST(Accuracy, TinyLossIsNotZero) {
                   9.357623e-14F);
 }
 
+// A weight can lift a loss that float32 alone would flush to zero back into the normal range.
+TEST(Accuracy, GreatWeightsOfTinyLosses) {
+  for (const size_t classes : {2U, 64U, 65U, 300U}) {
+    std::vector<double> x(classes, -150.0);
+    x[0] = 0;
+    std::vector<double> weight(classes, 1.0);
+    weight[0] = 0x1p100;
+    OwnedProblem problem;
+    problem.options.reduction = Reduction::kSum;
+    problem.outputs.grad_input = true;
+    problem.input = MakeTensor(DType::kFloat32, {static_cast<int64_t>(classes)}, x);
+    problem.target = MakeTensor(DType::kInt64, {}, {0});
+    problem.weight = MakeTensor(DType::kFloat32, {static_cast<int64_t>(classes)}, weight);
+    const auto results = RunBatch(problem);
+    const TruthRow truth(x);
+    const auto loss = static_cast<float>(Values(DType::kFloat32, results->loss)[0]);
+    EXPECT_LE(UlpError(loss, Big(0x1p100) * truth.NegativeLog(0)), 2.0) << classes;
+    const auto gradient = Values(DType::kFloat32, results->grad_input);
+    EXPECT_LE(UlpError(static_cast<float>(gradient[1]), Big(0x1p100) * truth.Softmax(1)), 4.0);
+  }
+}
+
 /// Soft targets: within so many ulp of the exact loss where all masses are at least 0.
 TEST(Accuracy, SmoothedAndProbabilityLosses) {
   std::mt19937_64 random(11);

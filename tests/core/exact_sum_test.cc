@@ -200,5 +200,22 @@ TYPED_TEST(ExactSumTest, RefusesWhatNoSumCanBe) {
   EXPECT_FALSE(big->MergeWithoutOverflow(copy));
 }
 
+// A limb that is all ones and gets a carry besides: 2^87 - 1 = (2^29 - 1)(2^58 + 2^29 + 1), placed
+// at bit 45, over a sum whose bit 63 is set.
+TEST(ExactSum, CarriesThroughAFullLimb) {
+  for (const double sign : {1.0, -1.0}) {
+    ExactSum<double> sum;
+    sum.Add(sign * std::ldexp(1.0, 63 - 1074));
+    const double factor = sign * std::ldexp(std::ldexp(1.0, 29) - 1, 45 - 1074);
+    sum.AddTimes(factor, (uint64_t{1} << 58U) + (uint64_t{1} << 29U) + 1);
+    // 2^132 - 2^45 + 2^63
+    ExactSum<double> expected;
+    expected.Add(sign * std::ldexp(1.0, 132 - 1074));
+    expected.Add(-sign * std::ldexp(1.0, 45 - 1074));
+    expected.Add(sign * std::ldexp(1.0, 63 - 1074));
+    EXPECT_TRUE(sum == expected);
+  }
+}
+
 }  // namespace
 }  // namespace lossd
