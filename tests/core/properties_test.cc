@@ -284,12 +284,20 @@ TEST(Properties, MeanIsRoundedOnceToFloat32) {
         static_cast<float>(static_cast<long double>(a) / static_cast<long double>(b));
     EXPECT_EQ(DivideRounded(DType::kFloat32, a, b), static_cast<double>(exact)) << a << " " << b;
   }
-  // A quotient just above a tie of float32 that float64 division rounds to the tie itself.
-  const double divisor = 3.0;
+  // Quotients so near to a tie of float32 that float64 division gives the tie itself: the remainder
+  // tells on which side they lie.
   const double tie = 1.0 + 0x1p-24;
-  const double numerator = std::nextafter(tie * divisor, 4.0);
-  EXPECT_EQ(DivideRounded(DType::kFloat32, numerator, divisor),
-            static_cast<double>(static_cast<float>(static_cast<long double>(numerator) / 3.0L)));
+  int above = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const double divisor = uniform(random);
+    const double numerator = tie * divisor;
+    const double remainder = std::fma(-tie, divisor, numerator);
+    if (numerator / divisor != tie || remainder == 0) continue;
+    above += remainder > 0 ? 1 : 0;
+    EXPECT_EQ(DivideRounded(DType::kFloat32, numerator, divisor),
+              remainder > 0 ? 1.0 + 0x1p-23 : 1.0);
+  }
+  EXPECT_GT(above, 100);
 }
 
 TEST(Edges, IgnoredPositionsAreZeroWhateverTheirLogits) {
