@@ -13,24 +13,28 @@
 #include "core/float_row-inl.h"
 #include "hwy/highway.h"
 
+HWY_BEFORE_NAMESPACE();
+namespace lossd::HWY_NAMESPACE {
+
+const char* NameOfTarget() { return hwy::TargetName(HWY_TARGET); }
+
+}  // namespace lossd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
 #if HWY_ONCE
 namespace lossd {
 
 HWY_EXPORT(AnalyzeFloatRow);
 HWY_EXPORT(ScaleExponentials);
 HWY_EXPORT(EvaluateFloatGroup);
+HWY_EXPORT(NameOfTarget);
 
 FloatRowKernels GetFloatRowKernels() {
   return {&HWY_DYNAMIC_DISPATCH(AnalyzeFloatRow), &HWY_DYNAMIC_DISPATCH(ScaleExponentials),
           &HWY_DYNAMIC_DISPATCH(EvaluateFloatGroup)};
 }
 
-const char* FloatRowTarget() {
-  // The table is indexed by the chosen target; asking for a pointer chooses one if none was.
-  int64_t best = hwy::SupportedTargets() & HWY_TARGETS;
-  best &= -best;  // Lower bits are better targets.
-  return hwy::TargetName(best);
-}
+const char* FloatRowTarget() { return HWY_DYNAMIC_DISPATCH(NameOfTarget)(); }
 
 }  // namespace lossd
 #endif  // HWY_ONCE

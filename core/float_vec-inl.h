@@ -67,6 +67,8 @@ HWY_INLINE V FusedMulAdd(V a, V b, V c) {
 
 /// Sixteen logits, padded with -inf beyond the row's end.
 struct Block {
+  // Written out, so that it is compiled for the target: GCC's implicit one on AArch64 is not.
+  HWY_INLINE Block() {}  // NOLINT(modernize-use-equals-default)
   V parts[kParts];
 };
 
@@ -125,7 +127,7 @@ class ScaledExp {
       : floor_(hn::Sub(max, hn::Set(D(), 130.0F))),
         offset_(hn::Sub(hn::Set(DI(), kScaleExponent << 23),
                         hn::ShiftLeft<23>(hn::BitCast(DI(), shifted_exponent)))) {}
-  ScaledExp() = default;
+  HWY_INLINE ScaledExp() {}  // NOLINT(modernize-use-equals-default): as Block's.
 
   /// 1.5 x 2^23 + k, with the integer k nearest to x / ln 2.
   static HWY_INLINE V ShiftedExponent(V x) {
