@@ -24,19 +24,28 @@ namespace lossd::HWY_NAMESPACE {
 HWY_INLINE FloatRowStats FindMaximum(const float* x, size_t classes) {
   const D d;
   const V lowest = hn::Set(d, -std::numeric_limits<float>::infinity());
-  V max0 = lowest;
-  V max1 = lowest;
+  // Four maxima: one would wait for itself in every step.
+  V max[4] = {lowest, lowest, lowest, lowest};
   auto nan = hn::FirstN(d, 0);
-  for (size_t i = 0; i < classes; i += kBlock) {
-    const Block block = LoadBlock(x, i, classes);
-    for (size_t p = 0; p < kParts; ++p) {
-      nan = hn::Or(nan, hn::IsNaN(block.parts[p]));
-      V& max = p % 2 == 0 ? max0 : max1;
-      max = hn::Max(max, block.parts[p]);
+  size_t begin = 0;
+  while (begin + 4 * kLanes <= classes) {
+    for (V& part : max) {
+      const V v = hn::LoadU(d, x + begin);
+      nan = hn::Or(nan, hn::IsNaN(v));
+      part = hn::Max(part, v);
+      begin += kLanes;
+    }
+  }
+  for (; begin < classes; begin += kBlock) {
+    const Block block = LoadBlock(x, begin, classes);
+    for (const V& part : block.parts) {
+      nan = hn::Or(nan, hn::IsNaN(part));
+      max[0] = hn::Max(max[0], part);
     }
   }
   FloatRowStats stats;
-  stats.max = hn::GetLane(hn::MaxOfLanes(d, hn::Max(max0, max1)));
+  stats.max =
+      hn::GetLane(hn::MaxOfLanes(d, hn::Max(hn::Max(max[0], max[1]), hn::Max(max[2], max[3]))));
   stats.valid = hn::AllFalse(d, nan) && std::isfinite(stats.max);
   if (!stats.valid) return stats;
   const V top = hn::Set(d, stats.max);
@@ -51,29 +60,48 @@ HWY_INLINE FloatRowStats FindMaximum(const float* x, size_t classes) {
   }
 }
 
+/// Four blocks that may reach beyond the row's end or hold the maximum.
+HWY_INLINE void AddFourWithCare(const float* x, size_t begin, size_t classes, size_t argmax,
+                                const ScaledExp& exp, TailSum* sum) {
+  const D d;
+  Block e[4];
+  for (Block& terms : e) {
+    if (begin >= classes) {
+      for (V& part : terms.parts) part = hn::Zero(d);
+      continue;
+    }
+    const Block block = LoadBlock(x, begin, classes);
+    for (size_t p = 0; p < kParts; ++p) terms.parts[p] = exp(block.parts[p]);
+    if (argmax - begin < kBlock) {
+      // The maximum stays out of the sum, so that a tiny remainder keeps all its bits.
+      HWY_ALIGN float lanes[kBlock];
+      for (size_t p = 0; p < kParts; ++p) hn::Store(terms.parts[p], d, lanes + p * kLanes);
+      lanes[argmax - begin] = 0.0F;
+      for (size_t p = 0; p < kParts; ++p) terms.parts[p] = hn::Load(d, lanes + p * kLanes);
+    }
+    begin += kBlock;
+  }
+  sum->AddFour(e);
+}
+
 HWY_INLINE double SumTail(const float* x, size_t classes, const FloatRowStats& stats) {
   const D d;
   const ScaledExp exp(stats.max, stats.max_exponent);
   const auto argmax = static_cast<size_t>(stats.argmax);
+  constexpr size_t kFour = 4 * kBlock;
   TailSum sum;
-  for (size_t i = 0; i < classes; i += 4 * kBlock) {
+  for (size_t i = 0; i < classes; i += kFour) {
+    if (HWY_UNLIKELY(i + kFour > classes || argmax - i < kFour)) {
+      AddFourWithCare(x, i, classes, argmax, exp, &sum);
+      continue;
+    }
     Block e[4];
-    size_t begin = i;
+    const float* from = x + i;
     for (Block& terms : e) {
-      if (begin >= classes) {
-        for (V& part : terms.parts) part = hn::Zero(d);
-        continue;
+      for (V& part : terms.parts) {
+        part = exp(hn::LoadU(d, from));
+        from += kLanes;
       }
-      const Block block = LoadBlock(x, begin, classes);
-      for (size_t p = 0; p < kParts; ++p) terms.parts[p] = exp(block.parts[p]);
-      if (HWY_UNLIKELY(argmax - begin < kBlock)) {
-        // The maximum stays out of the sum, so that a tiny remainder keeps all its bits.
-        HWY_ALIGN float lanes[kBlock];
-        for (size_t p = 0; p < kParts; ++p) hn::Store(terms.parts[p], d, lanes + p * kLanes);
-        lanes[argmax - begin] = 0.0F;
-        for (size_t p = 0; p < kParts; ++p) terms.parts[p] = hn::Load(d, lanes + p * kLanes);
-      }
-      begin += kBlock;
     }
     sum.AddFour(e);
   }
