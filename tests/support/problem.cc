@@ -103,6 +103,17 @@ std::string Difference(const Results& a, const Results& b) {
   return "";
 }
 
+OwnedProblem MakeIndex(DType dtype, Shape shape, const std::vector<double>& x,
+                       const std::vector<double>& labels) {
+  OwnedProblem problem;
+  Shape positions = shape;
+  positions.erase(positions.begin() + (shape.size() > 1 ? 1 : 0));
+  problem.input = MakeTensor(dtype, std::move(shape), x);
+  problem.target = MakeTensor(DType::kInt64, std::move(positions), labels);
+  problem.outputs.grad_input = true;
+  return problem;
+}
+
 OwnedProblem RandomProblem(std::mt19937_64* random) {
   const auto pick = [random](int64_t low, int64_t high) {
     return std::uniform_int_distribution<int64_t>(low, high)(*random);

@@ -61,6 +61,11 @@ absl::StatusOr<Results> RunBatch(const OwnedProblem& problem, int threads = 1);
 /// Every byte and every count of two results is the same; names the first that is not.
 std::string Difference(const Results& a, const Results& b);
 
+/// Class indices over logits with their classes at axis 1, reduction mean, the input's gradient
+/// wanted.
+OwnedProblem MakeIndex(DType dtype, Shape shape, const std::vector<double>& x,
+                       const std::vector<double>& labels);
+
 /// A random valid problem of any kind with every output that it may ask for.
 OwnedProblem RandomProblem(std::mt19937_64* random);
 
