@@ -1,5 +1,4 @@
-// What must not change a bit: row order, splits, threads, class axis, alignment. And the edges
-// where the service is deliberately better than PyTorch.
+// What must not change a bit: row order, splits, threads, class axis, neighbours.
 #include <gtest/gtest.h>
 
 #include <algorithm>
