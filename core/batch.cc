@@ -31,9 +31,9 @@ constexpr int64_t kTaskBytes = int64_t{256} * 1024;
 
 }  // namespace
 
-int64_t PositionsFor(const Plan& plan, int64_t bytes) {
+int64_t PositionsPerTask(const Plan& plan) {
   const int64_t row = plan.classes() * static_cast<int64_t>(SizeOf(plan.input().dtype));
-  return std::max<int64_t>(1, bytes / row);
+  return std::max<int64_t>(1, kTaskBytes / row);
 }
 
 OutputSizes SizesOf(const Plan& plan) {
@@ -66,7 +66,7 @@ BatchEvaluation::BatchEvaluation(std::shared_ptr<const Plan> plan, const Operand
   slab_.log_sum_exp = outputs.log_sum_exp;
   slab_.grad_input = outputs.grad_input;
   slab_.grad_target = outputs.grad_target;
-  positions_per_task_ = PositionsFor(*plan_, kTaskBytes);
+  positions_per_task_ = PositionsPerTask(*plan_);
   tasks_ = (plan_->positions() + positions_per_task_ - 1) / positions_per_task_;
 }
 

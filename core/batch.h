@@ -81,8 +81,8 @@ class BatchEvaluation {
   RowTotals totals_;  // Guarded by mutex_ while tasks run.
 };
 
-/// Positions that make up about `bytes` bytes of input, at least 1.
-int64_t PositionsFor(const Plan& plan, int64_t bytes);
+/// Positions of one task: about 256 KiB of input, at least 1.
+int64_t PositionsPerTask(const Plan& plan);
 
 /// Writes a scalar loss of the plan's loss type.
 void StoreReducedLoss(const Plan& plan, const Summary& summary, std::byte* to);

@@ -112,8 +112,6 @@ struct GroupDoubles {
 };
 
 HWY_INLINE void FindLosses(const GroupStats& stats, FloatGroup* group, GroupDoubles* doubles) {
-  constexpr double kLn2Hi = 0x1.62e42fee00000p-1;
-  constexpr double kLn2Lo = 0x1.a39ef35793c76p-33;
   HWY_ALIGN double k[kGroup];
   for (size_t i = 0; i < kGroup; ++i) {
     doubles->max[i] = static_cast<double>(stats.max[i]);
@@ -121,7 +119,7 @@ HWY_INLINE void FindLosses(const GroupStats& stats, FloatGroup* group, GroupDoub
     doubles->difference[i] = static_cast<double>(stats.at_label[i]) - doubles->max[i];
   }
   for (size_t i = 0; i < kGroup; ++i) {
-    doubles->mantissa[i] = ExpNonPositive((doubles->max[i] - k[i] * kLn2Hi) - k[i] * kLn2Lo);
+    doubles->mantissa[i] = ExpMantissa(doubles->max[i], k[i]);
   }
   for (size_t i = 0; i < kGroup; ++i) {
     doubles->tail[i] = stats.tail[i] / doubles->mantissa[i] * 0x1p-64;

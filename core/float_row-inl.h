@@ -115,12 +115,10 @@ inline FloatRowStats AnalyzeFloatRow(const float* x, size_t classes) {
   if (!stats.in_range) return stats;
   const auto max = static_cast<double>(stats.max);
   constexpr double kLog2E = 0x1.71547652b82fep+0;
-  constexpr double kLn2Hi = 0x1.62e42fee00000p-1;
-  constexpr double kLn2Lo = 0x1.a39ef35793c76p-33;
   constexpr double kRound = 0x1.8p52;
   const double k = (max * kLog2E + kRound) - kRound;
   stats.max_exponent = static_cast<int32_t>(k);
-  stats.max_mantissa = ExpNonPositive((max - k * kLn2Hi) - k * kLn2Lo);
+  stats.max_mantissa = ExpMantissa(max, k);
   stats.tail = SumTail(x, classes, stats) / stats.max_mantissa;
   return stats;
 }

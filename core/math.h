@@ -47,6 +47,13 @@ template <int kScale = 0>
   return mantissa * power(half) * power(exponent - half);
 }
 
+/// e^x 2^-k for the integer k nearest to x / ln 2, or next to it.
+[[gnu::always_inline]] inline double ExpMantissa(double x, double k) {
+  constexpr double kLn2Hi = 0x1.62e42fee00000p-1;
+  constexpr double kLn2Lo = 0x1.a39ef35793c76p-33;
+  return ExpNonPositive((x - k * kLn2Hi) - k * kLn2Lo);
+}
+
 /// log(1 + x) for x >= 0, within 1 ulp.
 ///
 /// 1 + x = 2^k f with f in [sqrt(1/2), sqrt(2)); log f = 2 atanh(s) with s = g / (2 + g), g = f -

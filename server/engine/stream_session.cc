@@ -24,9 +24,6 @@
 namespace lossd {
 namespace {
 
-/// Input bytes of a task; see core/batch.cc.
-constexpr int64_t kTaskBytes = int64_t{256} * 1024;
-
 absl::string_view FieldName(Operand operand) {
   switch (operand) {
     case Operand::kTarget:
@@ -120,7 +117,7 @@ absl::Status StreamSession::Append(Operand operand, absl::Span<const std::byte> 
   }
   received += static_cast<int64_t>(bytes.size());
   if (operand == Operand::kTarget && labels_) {
-    LOSSD_RETURN_IF_ERROR(AppendLabels(bytes));
+    LOSSD_RETURN_IF_ERROR(labels_->Append(bytes));
   } else if (layout_.operand_bytes[static_cast<size_t>(operand)] == 0) {
     LOSSD_RETURN_IF_ERROR(AppendScalarGrad(bytes));
   } else {
@@ -128,10 +125,6 @@ absl::Status StreamSession::Append(Operand operand, absl::Span<const std::byte> 
   }
   Schedule();
   return absl::OkStatus();
-}
-
-absl::Status StreamSession::AppendLabels(absl::Span<const std::byte> bytes) {
-  return labels_->Append(bytes);
 }
 
 absl::Status StreamSession::AppendScalarGrad(absl::Span<const std::byte> bytes) {
@@ -246,7 +239,7 @@ void StreamSession::Schedule() {
       context_.scale = Scale(*plan_, grad_output_, Divisor(plan_->options(), sum));
     }
   }
-  const int64_t task_positions = PositionsFor(*plan_, kTaskBytes);
+  const int64_t task_positions = PositionsPerTask(*plan_);
   for (const auto& unit : units_) {
     while (unit->Ready() - unit->taken() >= task_positions) {
       Submit(unit, unit->TakeTask(task_positions));

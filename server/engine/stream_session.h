@@ -85,7 +85,6 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
                 std::function<void()> on_progress);
 
   // All below with mutex_ held.
-  absl::Status AppendLabels(absl::Span<const std::byte> bytes);
   absl::Status AppendScalarGrad(absl::Span<const std::byte> bytes);
   absl::Status AppendToUnits(Operand operand, absl::Span<const std::byte> bytes);
   [[nodiscard]] absl::Status CheckLabelsLead() const;
