@@ -25,15 +25,21 @@
 namespace lossd {
 namespace {
 
-/// Input bytes of a task: long enough to hide the cost of handing it over, short enough that other
-/// requests get their turn within a few milliseconds.
-constexpr int64_t kTaskBytes = int64_t{256} * 1024;
+/// Input bytes of a task: long enough to hide the cost of handing it over (some 20 us of work),
+/// short enough that other requests get their turn within a few milliseconds.
+constexpr int64_t kTaskBytes = int64_t{128} * 1024;
+/// What a position costs beside its logits, in bytes of them.
+constexpr int64_t kPositionBytes = 64;
+
+/// Gradients of so many bytes find no room in a cache where a reader would look for them: streaming
+/// stores, which do not read the lines that they write, take two thirds of the memory's time.
+constexpr size_t kStreamedBytes = size_t{16} << 20U;
 
 }  // namespace
 
 int64_t PositionsPerTask(const Plan& plan) {
   const int64_t row = plan.classes() * static_cast<int64_t>(SizeOf(plan.input().dtype));
-  return std::max<int64_t>(1, kTaskBytes / row);
+  return std::max<int64_t>(1, kTaskBytes / (row + kPositionBytes));
 }
 
 OutputSizes SizesOf(const Plan& plan) {
@@ -66,8 +72,10 @@ BatchEvaluation::BatchEvaluation(std::shared_ptr<const Plan> plan, const Operand
   slab_.log_sum_exp = outputs.log_sum_exp;
   slab_.grad_input = outputs.grad_input;
   slab_.grad_target = outputs.grad_target;
-  positions_per_task_ = PositionsPerTask(*plan_);
-  tasks_ = (plan_->positions() + positions_per_task_ - 1) / positions_per_task_;
+  const int64_t most = PositionsPerTask(*plan_);
+  tasks_ = (plan_->positions() + most - 1) / most;
+  // Even shares: no short task is left for the end.
+  positions_per_task_ = tasks_ == 0 ? 1 : (plan_->positions() + tasks_ - 1) / tasks_;
 }
 
 absl::StatusOr<std::unique_ptr<BatchEvaluation>> BatchEvaluation::Create(
@@ -97,7 +105,8 @@ absl::StatusOr<std::unique_ptr<BatchEvaluation>> BatchEvaluation::Create(
   if (checked.outputs().grad_weight) batch->class_sums_.emplace(checked);
   batch->divisor_ = Divisor(checked.options(), Normalizer(checked, labels));
   batch->context_ = {&checked, labels, Scale(checked, batch->grad_output_, batch->divisor_),
-                     batch->class_sums_ ? &*batch->class_sums_ : nullptr};
+                     batch->class_sums_ ? &*batch->class_sums_ : nullptr,
+                     SizesOf(checked).grad_input >= kStreamedBytes};
   return batch;
 }
 
@@ -120,6 +129,20 @@ Summary BatchEvaluation::Finish() {
                        outputs_.grad_weight);
   }
   return summary;
+}
+
+absl::StatusOr<Summary> EvaluateBatch(std::shared_ptr<const Plan> plan, const Operands& operands,
+                                      const OutputBuffers& outputs, Pool* pool) {
+  auto batch = BatchEvaluation::Create(std::move(plan), operands, outputs);
+  if (!batch.ok()) return batch.status();
+  const auto run = [&batch](int64_t index, Scratch* scratch) { (*batch)->RunTask(index, scratch); };
+  if (pool != nullptr) {
+    pool->Run((*batch)->tasks(), run);
+  } else {
+    Scratch scratch;
+    for (int64_t i = 0; i < (*batch)->tasks(); ++i) run(i, &scratch);
+  }
+  return (*batch)->Finish();
 }
 
 }  // namespace lossd

@@ -14,6 +14,7 @@
 #include "core/kernel.h"
 #include "core/labels.h"
 #include "core/plan.h"
+#include "core/pool.h"
 #include "core/summary.h"
 
 namespace lossd {
@@ -81,7 +82,13 @@ class BatchEvaluation {
   RowTotals totals_;  // Guarded by mutex_ while tasks run.
 };
 
-/// Positions of one task: about 256 KiB of input, at least 1.
+/// The whole evaluation, its tasks shared over `pool`; null: on the calling thread. A problem of
+/// one task runs inline. Errors are Create's.
+absl::StatusOr<Summary> EvaluateBatch(std::shared_ptr<const Plan> plan, const Operands& operands,
+                                      const OutputBuffers& outputs, Pool* pool);
+
+/// Positions of one task, at least 1: about 128 KiB of input, less where positions cost more than
+/// their logits.
 int64_t PositionsPerTask(const Plan& plan);
 
 /// Writes a scalar loss of the plan's loss type.

@@ -6,6 +6,7 @@
 #define LOSSD_CORE_EXACT_SUM_H_
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <string>
 #include <type_traits>
@@ -44,6 +45,12 @@ class ExactSum {
   /// Adds all that `other` summed.
   void Merge(const ExactSum& other);
 
+  /// Adds `units` times 2^shift units. REQUIRES: that it fits.
+  void AddUnits(__int128 units, int shift) {
+    const auto magnitude = static_cast<unsigned __int128>(units);
+    AddShifted(units < 0 ? -magnitude : magnitude, shift, units < 0);
+  }
+
   /// Nearest double, ties to even; NaN and infinities as IEEE addition would give; zero is +0.
   [[nodiscard]] double ToDouble() const { return Round(53); }
   /// Nearest F, rounded once.
@@ -70,6 +77,39 @@ class ExactSum {
   uint64_t nan_count_ = 0;
   uint64_t positive_infinity_count_ = 0;
   uint64_t negative_infinity_count_ = 0;
+};
+
+/// Adds to an ExactSum, quickly: values of a common range of magnitudes are kept in one 128-bit
+/// integer until the end of its life, when the sum gets them.
+template <typename F>
+class WindowedSum {
+ public:
+  explicit WindowedSum(ExactSum<F>* sum) : sum_(*sum) {}
+  WindowedSum(const WindowedSum&) = delete;
+  WindowedSum& operator=(const WindowedSum&) = delete;
+  ~WindowedSum() { sum_.AddUnits(near_, kFirst - 1); }
+
+  void Add(F value) {
+    const auto bits = std::bit_cast<Bits>(value);
+    const auto exponent = static_cast<unsigned>((bits >> kMantissa) & kExponents);
+    // Wraps for exponents below the window.
+    if (exponent - kFirst >= kWindow) return sum_.Add(value);
+    const Bits one = Bits{1} << kMantissa;
+    const auto magnitude = static_cast<__int128>((bits & (one - 1)) | one) << (exponent - kFirst);
+    near_ += (bits >> (8 * sizeof(F) - 1)) != 0 ? -magnitude : magnitude;
+  }
+
+ private:
+  using Bits = std::conditional_t<std::is_same_v<F, float>, uint32_t, uint64_t>;
+  static constexpr unsigned kMantissa = std::is_same_v<F, float> ? 23 : 52;
+  static constexpr Bits kExponents = std::is_same_v<F, float> ? 0xFF : 0x7FF;
+  // Values from 2^-24 to below 2^16; a magnitude takes at most 93 bits, which leaves room for 2^34
+  // of them, more than any range of rows holds.
+  static constexpr unsigned kFirst = (std::is_same_v<F, float> ? 127 : 1023) - 24;
+  static constexpr unsigned kWindow = 40;
+
+  ExactSum<F>& sum_;
+  __int128 near_ = 0;
 };
 
 extern template class ExactSum<float>;

@@ -3,9 +3,10 @@
 //
 // exp(x) is never taken of a difference x - max, whose rounding alone would cost 40 ulp at 80.
 // Instead each x is split by itself, x = k ln 2 + r, which is exact enough for |x| <= 1200, and the
-// result is kept as a mantissa times 2^(k - k_max + 64): exponent pairs, as in the two-pass softmax
-// of Dukhan and Ablavatski (arXiv 2001.04438). The offset of 64 keeps every exponential that can
-// matter away from float32's subnormal numbers.
+// result is kept as a mantissa times 2^(k - k_ref + 61): exponent pairs, as in the two-pass softmax
+// of Dukhan and Ablavatski (arXiv 2001.04438), with the second of the pair shared by a row. The
+// reference need not be the row's maximum, so a row is summed in the pass that finds the maximum:
+// the offset of 61 leaves room for 43 above the reference and 128 below it.
 
 #if defined(LOSSD_CORE_FLOAT_VEC_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_CORE_FLOAT_VEC_INL_H_
@@ -20,7 +21,10 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
+#include "core/half.h"
+#include "core/load.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -28,9 +32,12 @@ namespace lossd::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr size_t kBlock = 16;  ///< Virtual lanes.
-constexpr int32_t kScaleExponent = 64;
+constexpr int32_t kScaleExponent = 61;
+constexpr float kHeadroom = 43.0F;  ///< How far above its reference a logit may lie.
+constexpr float kDepth = 128.0F;    ///< Below it by more, a logit counts as lying there.
 constexpr float kMagic =
     12582912.0F;  ///< 1.5 x 2^23: adding it leaves the nearest integer in the low bits.
+constexpr float kLog2E = 1.44269504F;
 
 using D = hn::CappedTag<float, kBlock>;
 using DI = hn::Rebind<int32_t, D>;
@@ -72,95 +79,186 @@ struct Block {
   V parts[kParts];
 };
 
-/// Fewer than sixteen; nothing beyond them is read.
-HWY_INLINE Block LoadPartial(const float* x, size_t count) {
-  const D d;
-  Block block;
-  const float lowest = -std::numeric_limits<float>::infinity();
-#if HWY_TARGET <= HWY_AVX2 && HWY_ARCH_X86
-  for (size_t p = 0; p < kParts; ++p) {
-    const size_t begin = p * kLanes;
-    const auto mask = hn::FirstN(d, count > begin ? count - begin : 0);
-    block.parts[p] = hn::IfThenElse(mask, hn::MaskedLoad(mask, d, x + begin), hn::Set(d, lowest));
-  }
-#else
-  HWY_ALIGN float padded[kBlock];
-  std::fill(padded, padded + kBlock, lowest);
-  std::memcpy(padded, x, count * sizeof(float));
-  for (size_t p = 0; p < kParts; ++p) block.parts[p] = hn::Load(d, padded + p * kLanes);
-#endif
-  return block;
+/// One vector of elements of type T, widened exactly.
+HWY_INLINE V LoadVector(const float* from) { return hn::LoadU(D(), from); }
+HWY_INLINE V LoadVector(const BFloat16* from) {
+  const hn::Rebind<uint16_t, D> d16;
+  const hn::Rebind<uint32_t, D> d32;
+  const auto bits = hn::LoadU(d16, reinterpret_cast<const uint16_t*>(from));
+  return hn::BitCast(D(), hn::ShiftLeft<16>(hn::PromoteTo(d32, bits)));
 }
-
-HWY_INLINE Block LoadBlock(const float* x, size_t begin, size_t classes) {
-  if (HWY_UNLIKELY(begin + kBlock > classes)) return LoadPartial(x + begin, classes - begin);
-  const D d;
-  Block block;
-  for (size_t p = 0; p < kParts; ++p) block.parts[p] = hn::LoadU(d, x + begin + p * kLanes);
-  return block;
-}
-
-HWY_INLINE void StorePartial(const Block& block, size_t count, float* to) {
-  const D d;
-#if HWY_TARGET <= HWY_AVX2 && HWY_ARCH_X86
-  for (size_t p = 0; p < kParts; ++p) {
-    const size_t begin = p * kLanes;
-    const auto mask = hn::FirstN(d, count > begin ? count - begin : 0);
-    hn::BlendedStore(block.parts[p], mask, d, to + begin);
-  }
+HWY_INLINE V LoadVector(const Float16* from) {
+#if LOSSD_NO_FMA
+  HWY_ALIGN float wide[kLanes];
+  for (size_t i = 0; i < kLanes; ++i)
+    wide[i] = ToFloat(LoadRaw<Float16>(reinterpret_cast<const std::byte*>(from + i)));
+  return hn::Load(D(), wide);
 #else
-  HWY_ALIGN float lanes[kBlock];
-  for (size_t p = 0; p < kParts; ++p) hn::Store(block.parts[p], d, lanes + p * kLanes);
-  std::memcpy(to, lanes, count * sizeof(float));
+  const hn::Rebind<hwy::float16_t, D> d16;
+  return hn::PromoteTo(D(), hn::LoadU(d16, reinterpret_cast<const hwy::float16_t*>(from)));
 #endif
 }
 
-/// exp(x) 2^(64 - k_max) for x within 130 of the maximum, 0 below.
+/// Rounds a vector of finite values to T, nearest even, -0 becoming +0, and stores it; with
+/// kStream by a streaming store, which needs the vector's own alignment.
+template <bool kStream = false>
+HWY_INLINE void StoreVector(V v, float* to) {
+  // Adding +0 turns -0 into +0.
+  const V sum = hn::Add(v, hn::Zero(D()));
+  if constexpr (kStream && kLanes * sizeof(float) >= 16) {
+    hn::Stream(sum, D(), to);
+  } else {
+    hn::StoreU(sum, D(), to);
+  }
+}
+
+/// Sixteen-bit results: -0 becomes +0.
+template <bool kStream, typename V16>
+HWY_INLINE void StoreHalves(V16 bits, uint16_t* to) {
+  const hn::Rebind<uint16_t, D> d16;
+  const auto cleared = hn::IfThenZeroElse(hn::Eq(bits, hn::Set(d16, uint16_t{0x8000})), bits);
+  // Highway streams 16 bytes at least.
+  if constexpr (kStream && kLanes * sizeof(uint16_t) >= 16) {
+    hn::Stream(cleared, d16, to);
+  } else {
+    hn::StoreU(cleared, d16, to);
+  }
+}
+template <bool kStream = false>
+HWY_INLINE void StoreVector(V v, BFloat16* to) {
+  const hn::Rebind<uint32_t, D> d32;
+  const hn::Rebind<int32_t, D> di;
+  const auto bits = hn::BitCast(d32, v);
+  const auto lowest = hn::And(hn::ShiftRight<16>(bits), hn::Set(d32, 1U));
+  const auto rounded =
+      hn::ShiftRight<16>(hn::Add(bits, hn::Add(lowest, hn::Set(d32, uint32_t{0x7FFF}))));
+  StoreHalves<kStream>(hn::DemoteTo(hn::Rebind<uint16_t, D>(), hn::BitCast(di, rounded)),
+                       reinterpret_cast<uint16_t*>(to));
+}
+template <bool kStream = false>
+HWY_INLINE void StoreVector(V v, Float16* to) {
+  const hn::Rebind<uint16_t, D> d16;
+#if LOSSD_NO_FMA
+  HWY_ALIGN float wide[kLanes];
+  HWY_ALIGN uint16_t narrow[kLanes];
+  hn::Store(v, D(), wide);
+  for (size_t i = 0; i < kLanes; ++i) narrow[i] = ToFloat16(static_cast<double>(wide[i])).bits;
+  StoreHalves<kStream>(hn::Load(d16, narrow), reinterpret_cast<uint16_t*>(to));
+#else
+  const hn::Rebind<hwy::float16_t, D> df16;
+  StoreHalves<kStream>(hn::BitCast(d16, hn::DemoteTo(df16, v)), reinterpret_cast<uint16_t*>(to));
+#endif
+}
+
+inline float LowestOf(const float* /*type*/) { return -std::numeric_limits<float>::infinity(); }
+inline BFloat16 LowestOf(const BFloat16* /*type*/) { return {0xFF80}; }
+inline Float16 LowestOf(const Float16* /*type*/) { return {0xFC00}; }
+
+/// Fewer than sixteen, the rest -inf; nothing beyond them is read.
+template <typename T>
+HWY_INLINE Block LoadPartial(const T* x, size_t count) {
+  Block block;
+#if HWY_TARGET <= HWY_AVX2 && HWY_ARCH_X86
+  if constexpr (std::is_same_v<T, float>) {
+    const D d;
+    const V lowest = hn::Set(d, LowestOf(x));
+    for (size_t p = 0; p < kParts; ++p) {
+      const size_t begin = p * kLanes;
+      const auto mask = hn::FirstN(d, count > begin ? count - begin : 0);
+      block.parts[p] = hn::IfThenElse(mask, hn::MaskedLoad(mask, d, x + begin), lowest);
+    }
+    return block;
+  }
+#endif
+  HWY_ALIGN T padded[kBlock];
+  std::fill(padded, padded + kBlock, LowestOf(x));
+  std::memcpy(padded, x, count * sizeof(T));
+  for (size_t p = 0; p < kParts; ++p) block.parts[p] = LoadVector(padded + p * kLanes);
+  return block;
+}
+
+/// Fewer than sixteen; nothing beyond them is written.
+template <typename T>
+HWY_INLINE void StorePartial(const Block& block, size_t count, T* to) {
+  HWY_ALIGN T lanes[kBlock];
+  for (size_t p = 0; p < kParts; ++p) StoreVector(block.parts[p], lanes + p * kLanes);
+  std::memcpy(to, lanes, count * sizeof(T));
+}
+
+/// exp(x) 2^(61 - k_ref) for x from reference - 128 to reference + 43; what lies lower counts as
+/// reference - 128, which no result can tell from 0.
 class ScaledExp {
  public:
-  ScaledExp(float max, int32_t max_exponent)
-      : floor_(hn::Set(D(), max - 130.0F)),
-        offset_(hn::Set(DI(), static_cast<int32_t>(
-                                  static_cast<uint32_t>(kScaleExponent - max_exponent) << 23U))) {}
-  /// A maximum of its own for each lane; the exponents as ShiftedExponent gives them.
-  ScaledExp(V max, V shifted_exponent)
-      : floor_(hn::Sub(max, hn::Set(D(), 130.0F))),
-        offset_(hn::Sub(hn::Set(DI(), kScaleExponent << 23),
-                        hn::ShiftLeft<23>(hn::BitCast(DI(), shifted_exponent)))) {}
+  /// `exponent` is k_ref, the integer nearest to reference / ln 2 or next to it.
+  ScaledExp(float reference, int32_t exponent)
+      : floor_(hn::Set(D(), reference - kDepth)),
+        magic_(hn::Set(D(), kMagic + static_cast<float>(kScaleExponent - exponent))) {}
+  /// A reference of its own for each lane; the exponents as NearestExponent gives them.
+  ScaledExp(V reference, V exponent)
+      : floor_(hn::Sub(reference, hn::Set(D(), kDepth))),
+        magic_(hn::Sub(hn::Set(D(), kMagic + static_cast<float>(kScaleExponent)), exponent)) {}
   HWY_INLINE ScaledExp() {}  // NOLINT(modernize-use-equals-default): as Block's.
 
-  /// 1.5 x 2^23 + k, with the integer k nearest to x / ln 2.
-  static HWY_INLINE V ShiftedExponent(V x) {
-    const D d;
-    return FusedMulAdd(x, hn::Set(d, 1.44269504F), hn::Set(d, kMagic));
+  /// The integer nearest to x / ln 2. REQUIRES: |x| below 2^21.
+  static HWY_INLINE V NearestExponent(V x) {
+    const V magic = hn::Set(D(), kMagic);
+    return hn::Sub(FusedMulAdd(x, hn::Set(D(), kLog2E), magic), magic);
   }
 
   // ln 2 in two parts: 13 bits, so that multiples up to 2^11 are exact, and the rest.
-  // 1 + r + r^2 P(r), P by a minimax fit of the relative error over |r| <= 0.3467: 2^-28.0 with
-  // coefficients in float32. Together with the roundings exp is within 1.1 ulp.
-  HWY_INLINE V operator()(V x) const {
-    const D d;
-    const DI di;
-    const V clamped = hn::Max(x, floor_);
-    const V shifted = ShiftedExponent(clamped);
-    const V k = hn::Sub(shifted, hn::Set(d, kMagic));
-    V r = FusedMulAdd(k, hn::Set(d, -0.693115234375F), clamped);
-    r = FusedMulAdd(k, hn::Set(d, -3.19461849e-05F), r);
-    V p = hn::Set(d, 0x1.6a23f0p-10F);
-    p = FusedMulAdd(p, r, hn::Set(d, 0x1.123a0ap-7F));
-    p = FusedMulAdd(p, r, hn::Set(d, 0x1.5558f2p-5F));
-    p = FusedMulAdd(p, r, hn::Set(d, 0x1.555492p-3F));
-    p = FusedMulAdd(p, r, hn::Set(d, 0x1.fffffcp-2F));
-    const V q = FusedMulAdd(hn::Mul(r, r), p, r);
-    const V mantissa = hn::Add(hn::Set(d, 1.0F), q);
-    const auto power = hn::Add(hn::ShiftLeft<23>(hn::BitCast(di, shifted)), offset_);
-    const V scaled = hn::BitCast(d, hn::Add(hn::BitCast(di, mantissa), power));
-    return hn::IfThenElseZero(hn::Ge(x, floor_), scaled);
+  // 1 + r (1 + r P(r)), P of degree 4 by a minimax fit of the relative error over |r| <= 0.3467:
+  // 2^-28.0 with coefficients in float32. Together with the roundings exp is within 0.9 ulp.
+  //
+  // Several vectors go through each step together: one by one, their chains of dependent
+  // operations fill the processor's schedulers, and took 1.3 times as long on Zen 3.
+  template <size_t kCount>
+  HWY_INLINE void Apply(V (&x)[kCount]) const {
+    V shifted[kCount];
+    for (size_t i = 0; i < kCount; ++i) Reduce(&x[i], &shifted[i]);
+    constexpr size_t kTogether = kCount % 2 == 0 ? 2 : 1;
+    for (size_t i = 0; i < kCount; i += kTogether) Finish<kTogether>(&x[i], &shifted[i]);
   }
 
  private:
+  /// x becomes r; the low bits of `shifted` k - k_ref + 61: what the exponent field takes.
+  HWY_INLINE void Reduce(V* x, V* shifted) const {
+    const D d;
+    const V clamped = hn::Max(*x, floor_);
+    *shifted = FusedMulAdd(clamped, hn::Set(d, kLog2E), magic_);
+    const V k = hn::Sub(*shifted, magic_);
+    *x = FusedMulAdd(k, hn::Set(d, -3.19461849e-05F),
+                     FusedMulAdd(k, hn::Set(d, -0.693115234375F), clamped));
+  }
+
+  /// exp(r) times the power of two. By Estrin's scheme, whose chain is shorter than Horner's.
+  template <size_t kCount>
+  HWY_INLINE static void Finish(V* x, const V* shifted) {
+    const D d;
+    const DI di;
+    V p[kCount];
+    V square[kCount];
+    V low[kCount];
+    for (size_t i = 0; i < kCount; ++i) square[i] = hn::Mul(x[i], x[i]);
+    for (size_t i = 0; i < kCount; ++i) {
+      p[i] = FusedMulAdd(x[i], hn::Set(d, 0x1.123a0ap-7F), hn::Set(d, 0x1.5558f2p-5F));
+    }
+    for (size_t i = 0; i < kCount; ++i) {
+      low[i] = FusedMulAdd(x[i], hn::Set(d, 0x1.555492p-3F), hn::Set(d, 0x1.fffffcp-2F));
+    }
+    for (size_t i = 0; i < kCount; ++i) {
+      p[i] = FusedMulAdd(square[i], hn::Set(d, 0x1.6a23f0p-10F), p[i]);
+    }
+    for (size_t i = 0; i < kCount; ++i) x[i] = hn::Add(x[i], hn::Set(d, 1.0F));
+    for (size_t i = 0; i < kCount; ++i) p[i] = FusedMulAdd(p[i], square[i], low[i]);
+    for (size_t i = 0; i < kCount; ++i) p[i] = FusedMulAdd(p[i], square[i], x[i]);
+    for (size_t i = 0; i < kCount; ++i) {
+      const auto power = hn::ShiftLeft<23>(hn::BitCast(di, shifted[i]));
+      x[i] = hn::BitCast(d, hn::Add(hn::BitCast(di, p[i]), power));
+    }
+  }
+
   V floor_;
-  hn::Vec<DI> offset_;
+  V magic_;
 };
 
 /// A fixed tree over the virtual lanes.
@@ -171,86 +269,43 @@ HWY_INLINE double AddLanes(double (&lanes)[kBlock]) {
   return lanes[0];
 }
 
-/// Sixteen sums in double. Four blocks are added in float32 first, by a fixed tree.
+/// Sixteen sums in double of what is added in float32 first.
+class LaneSums {
+ public:
+  HWY_INLINE LaneSums() {
+    for (size_t p = 0; p < kParts; ++p) low_[p] = high_[p] = hn::Zero(Half());
+  }
+
+  /// Adds lane i of `v` to sum p kLanes + i.
+  HWY_INLINE void Add(size_t p, V v) {
+    const Half d;
 #if LOSSD_NO_FMA
-class TailSum {
- public:
-  void AddFour(const Block (&e)[4]) {
-    const D d;
     HWY_ALIGN float lanes[kLanes];
-    for (size_t p = 0; p < kParts; ++p) {
-      hn::Store(
-          hn::Add(hn::Add(e[0].parts[p], e[1].parts[p]), hn::Add(e[2].parts[p], e[3].parts[p])), d,
-          lanes);
-      for (size_t i = 0; i < kLanes; ++i) {
-        lanes_[p * kLanes + i] += static_cast<double>(lanes[i]);
-      }
-    }
-  }
-  void AddOne(const Block& e) {
-    const D d;
-    HWY_ALIGN float lanes[kLanes];
-    for (size_t p = 0; p < kParts; ++p) {
-      hn::Store(e.parts[p], d, lanes);
-      for (size_t i = 0; i < kLanes; ++i) {
-        lanes_[p * kLanes + i] += static_cast<double>(lanes[i]);
-      }
-    }
-  }
-  double Total() { return AddLanes(lanes_); }
-  void StoreTo(double* to) const { std::copy(lanes_, lanes_ + kBlock, to); }
-
- private:
-  double lanes_[kBlock] = {};
-};
+    HWY_ALIGN double wide[kLanes];
+    hn::Store(v, D(), lanes);
+    for (size_t i = 0; i < kLanes; ++i) wide[i] = static_cast<double>(lanes[i]);
+    low_[p] = hn::Add(low_[p], hn::Load(d, wide));
+    if (kLanes > 1) high_[p] = hn::Add(high_[p], hn::Load(d, wide + kLanes / 2));
 #else
-class TailSum {
- public:
-  TailSum() {
-    for (size_t p = 0; p < kParts; ++p) low_[p] = high_[p] = hn::Zero(DD());
-  }
-
-  HWY_INLINE void AddFour(const Block (&e)[4]) {
     const hn::Half<D> half;
-    const DD dd;
-    for (size_t p = 0; p < kParts; ++p) {
-      const V sum =
-          hn::Add(hn::Add(e[0].parts[p], e[1].parts[p]), hn::Add(e[2].parts[p], e[3].parts[p]));
-      low_[p] = hn::Add(low_[p], hn::PromoteTo(dd, hn::LowerHalf(half, sum)));
-      high_[p] = hn::Add(high_[p], hn::PromoteTo(dd, hn::UpperHalf(half, sum)));
-    }
-  }
-
-  HWY_INLINE void AddOne(const Block& e) {
-    const hn::Half<D> half;
-    const DD dd;
-    for (size_t p = 0; p < kParts; ++p) {
-      low_[p] = hn::Add(low_[p], hn::PromoteTo(dd, hn::LowerHalf(half, e.parts[p])));
-      high_[p] = hn::Add(high_[p], hn::PromoteTo(dd, hn::UpperHalf(half, e.parts[p])));
-    }
+    low_[p] = hn::Add(low_[p], hn::PromoteTo(d, hn::LowerHalf(half, v)));
+    high_[p] = hn::Add(high_[p], hn::PromoteTo(d, hn::UpperHalf(half, v)));
+#endif
   }
 
   /// `to` is aligned for vectors.
   HWY_INLINE void StoreTo(double* to) const {
-    const DD dd;
     for (size_t p = 0; p < kParts; ++p) {
-      hn::Store(low_[p], dd, to + p * kLanes);
-      hn::Store(high_[p], dd, to + p * kLanes + kLanes / 2);
+      hn::Store(low_[p], Half(), to + p * kLanes);
+      if (kLanes > 1) hn::Store(high_[p], Half(), to + p * kLanes + kLanes / 2);
     }
   }
 
-  HWY_INLINE double Total() const {
-    HWY_ALIGN double lanes[kBlock];
-    StoreTo(lanes);
-    return AddLanes(lanes);
-  }
-
  private:
-  using DD = hn::Repartition<double, D>;
-  hn::Vec<DD> low_[kParts];
-  hn::Vec<DD> high_[kParts];
+  using Half = hn::CappedTag<double, kLanes == 1 ? 1 : kLanes / 2>;
+  hn::Vec<Half> low_[kParts];
+  hn::Vec<Half> high_[kParts];
 };
-#endif
 
 }  // namespace lossd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -1,16 +1,14 @@
 #include "core/kernel.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 
-#include "core/float_row.h"
-#include "core/group_rows-inl.h"
 #include "core/load.h"
 #include "core/plan.h"
 #include "core/row_evaluator-inl.h"
+#include "core/row_kernels.h"
 
 namespace lossd {
 namespace {
@@ -58,8 +56,8 @@ void EvaluateStrided(RowEvaluator<T, P>* evaluator, const Plan& plan, const Slab
   const int64_t inner = plan.inner();
   const int64_t classes = plan.classes();
   const auto tile_elements = static_cast<size_t>(kTilePositions * classes);
-  scratch->tiles.resize(tile_elements * 2 * (sizeof(T) + sizeof(P)));
-  std::byte* input = scratch->tiles.data();
+  scratch->strided.resize(tile_elements * 2 * (sizeof(T) + sizeof(P)));
+  std::byte* input = scratch->strided.data();
   std::byte* grad_input = input + tile_elements * sizeof(T);
   std::byte* target = grad_input + tile_elements * sizeof(T);
   std::byte* grad_target = target + tile_elements * sizeof(P);
@@ -91,30 +89,30 @@ void EvaluateStrided(RowEvaluator<T, P>* evaluator, const Plan& plan, const Slab
   }
 }
 
-/// Few classes: groups of positions, wherever their classes lie; what a group leaves, by itself.
+/// Few classes: tiles of positions, wherever their classes lie; what a tile leaves, by itself.
 template <typename T, typename P>
-void EvaluateGroups(RowEvaluator<T, P>* evaluator, const Plan& plan, const Slab& slab,
-                    int64_t begin, int64_t end, Scratch* scratch) {
+void EvaluateTiles(RowEvaluator<T, P>* evaluator, const Plan& plan, const Slab& slab, int64_t begin,
+                   int64_t end, Scratch* scratch) {
   const int64_t inner = plan.inner();
   const auto classes = static_cast<size_t>(plan.classes());
-  GroupLayout layout{classes, 0, static_cast<size_t>(inner), inner == 1 ? classes : 1};
+  const auto most = static_cast<int64_t>(TilePositions(classes));
+  const auto evaluate_one = [&](int64_t at) {
+    if (inner == 1) {
+      EvaluateContiguous(evaluator, plan, slab, at, at + 1);
+    } else {
+      EvaluateStrided(evaluator, plan, slab, at, at + 1, scratch);
+    }
+  };
+  TileLayout layout{classes, 0, static_cast<size_t>(inner), inner == 1 ? classes : 1};
   for (int64_t at = begin; at < end; at += static_cast<int64_t>(layout.count)) {
     const int64_t within = at % inner;
     const int64_t row_end = inner == 1 ? end : std::min(end, at - within + inner);
-    layout.count = static_cast<size_t>(std::min<int64_t>(kGroup, row_end - at));
+    layout.count = static_cast<size_t>(std::min(most, row_end - at));
     const size_t offset =
         (static_cast<size_t>(at - within) * classes + static_cast<size_t>(within)) * sizeof(T);
-    uint32_t left = evaluator->EvaluateGroup(
-        slab.input + offset, slab.grad_input == nullptr ? nullptr : slab.grad_input + offset, slab,
-        at, layout);
-    for (; left != 0; left &= left - 1) {
-      const int64_t one = at + std::countr_zero(left);
-      if (inner == 1) {
-        EvaluateContiguous(evaluator, plan, slab, one, one + 1);
-      } else {
-        EvaluateStrided(evaluator, plan, slab, one, one + 1, scratch);
-      }
-    }
+    evaluator->EvaluateTile(slab.input + offset,
+                            slab.grad_input == nullptr ? nullptr : slab.grad_input + offset, slab,
+                            at, layout, evaluate_one);
   }
 }
 
@@ -128,8 +126,8 @@ void EvaluateRows(const RowContext& context, const Slab& slab, int64_t begin, in
     const auto run = [&](auto target_type) {
       using P = decltype(target_type);
       RowEvaluator<T, P> evaluator(context, totals, scratch);
-      if (evaluator.UsesGroups()) {
-        EvaluateGroups(&evaluator, plan, slab, begin, end, scratch);
+      if (evaluator.UsesTiles()) {
+        EvaluateTiles(&evaluator, plan, slab, begin, end, scratch);
       } else if (plan.inner() == 1) {
         EvaluateContiguous(&evaluator, plan, slab, begin, end);
       } else {
@@ -141,7 +139,5 @@ void EvaluateRows(const RowContext& context, const Slab& slab, int64_t begin, in
     return run(T{});
   });
 }
-
-const char* InstructionSet() { return FloatRowTarget(); }
 
 }  // namespace lossd

@@ -8,11 +8,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "core/class_sums.h"
 #include "core/labels.h"
 #include "core/plan.h"
+#include "core/row_kernels.h"
 #include "core/summary.h"
 
 namespace lossd {
@@ -35,8 +37,8 @@ struct Slab {
 struct Scratch {
   std::vector<double> exponentials;
   std::vector<double> terms;
-  std::vector<float> floats;
-  std::vector<std::byte> tiles;
+  std::vector<std::byte> strided;
+  std::unique_ptr<FloatTile> tile;
 };
 
 /// What rows are evaluated with, beside their data. `labels` must be filled for the range.
@@ -45,14 +47,13 @@ struct RowContext {
   const Labels* labels = nullptr;   ///< Class-index targets only.
   double scale = 1.0;               ///< Scale(), where gradients are wanted.
   ClassSums* class_sums = nullptr;  ///< Where the weight gradient is wanted.
+  /// Gradients go past the caches: for results that are greater than those.
+  bool stream_gradients = false;
 };
 
 /// Evaluates positions [begin, end) of the slab, counted from its first one, and adds to `totals`.
 void EvaluateRows(const RowContext& context, const Slab& slab, int64_t begin, int64_t end,
                   RowTotals* totals, Scratch* scratch);
-
-/// The instruction set that the kernels use on this machine.
-const char* InstructionSet();
 
 }  // namespace lossd
 

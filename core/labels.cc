@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <type_traits>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -90,6 +91,92 @@ int64_t Labels::At(int64_t position) const {
   }
 }
 
+namespace {
+
+template <typename Stored>
+void LoadLabels(const std::byte* from, size_t count, int32_t* to) {
+  for (size_t i = 0; i < count; ++i) {
+    const auto label = LoadRaw<Stored>(from + i * sizeof(Stored));
+    to[i] = label == static_cast<Stored>(-1) ? -1 : static_cast<int32_t>(label);
+  }
+}
+
+/// Stores labels that are known to be good.
+template <typename T, typename Stored>
+void StoreLabels(const std::byte* from, size_t count, int64_t ignore_index, std::byte* to) {
+  for (size_t i = 0; i < count; ++i) {
+    const auto label = static_cast<int64_t>(LoadRaw<T>(from + i * sizeof(T)));
+    StoreRaw(to + i * sizeof(Stored), static_cast<Stored>(label == ignore_index ? -1 : label));
+  }
+}
+
+}  // namespace
+
+void Labels::Load(int64_t position, size_t count, int32_t* to) const {
+  const std::byte* from = stored_.data() + static_cast<size_t>(position) * width_;
+  if (width_ == 1) return LoadLabels<uint8_t>(from, count, to);
+  if (width_ == 2) return LoadLabels<uint16_t>(from, count, to);
+  LoadLabels<uint32_t>(from, count, to);
+}
+
+template <typename T>
+size_t Labels::AppendGood(const std::byte* elements, size_t count) {
+  const auto classes = static_cast<uint64_t>(plan_.classes());
+  const int64_t ignore_index = plan_.ignore_index();
+  uint64_t ignored = 0;
+  uint64_t bad = 0;
+  for (size_t i = 0; i < count; ++i) {
+    // A uint64 beyond int64 becomes negative here, and might then look like the index to ignore.
+    const T raw = LoadRaw<T>(elements + i * sizeof(T));
+    const auto label = static_cast<int64_t>(raw);
+    const bool wrapped = std::is_same_v<T, uint64_t> && label < 0;
+    const bool ignore = label == ignore_index && !wrapped;
+    ignored += ignore ? 1 : 0;
+    bad += !ignore && static_cast<uint64_t>(label) >= classes ? 1 : 0;
+  }
+  if (bad != 0) return 0;
+  std::byte* to = stored_.data() + static_cast<size_t>(filled_) * width_;
+  if (width_ == 1) {
+    StoreLabels<T, uint8_t>(elements, count, ignore_index, to);
+  } else if (width_ == 2) {
+    StoreLabels<T, uint16_t>(elements, count, ignore_index, to);
+  } else {
+    StoreLabels<T, uint32_t>(elements, count, ignore_index, to);
+  }
+  if (!class_counts_.empty()) {
+    for (size_t i = 0; i < count; ++i) {
+      const auto label = static_cast<int64_t>(LoadRaw<T>(elements + i * sizeof(T)));
+      if (label != ignore_index) ++class_counts_[static_cast<size_t>(label)];
+    }
+  }
+  ignored_ += ignored;
+  filled_ += static_cast<int64_t>(count);
+  return count;
+}
+
+size_t Labels::AppendGood(const std::byte* elements, size_t count) {
+  const auto left = static_cast<size_t>(plan_.positions() - filled_);
+  count = std::min(count, left);
+  switch (plan_.target().dtype) {
+    case DType::kInt8:
+      return AppendGood<int8_t>(elements, count);
+    case DType::kUInt8:
+      return AppendGood<uint8_t>(elements, count);
+    case DType::kInt16:
+      return AppendGood<int16_t>(elements, count);
+    case DType::kUInt16:
+      return AppendGood<uint16_t>(elements, count);
+    case DType::kInt32:
+      return AppendGood<int32_t>(elements, count);
+    case DType::kUInt32:
+      return AppendGood<uint32_t>(elements, count);
+    case DType::kUInt64:
+      return AppendGood<uint64_t>(elements, count);
+    default:
+      return AppendGood<int64_t>(elements, count);
+  }
+}
+
 void Labels::Store(int64_t label) {
   const auto bits = static_cast<uint32_t>(label);  // -1 gives all ones at every width.
   std::memcpy(stored_.data() + static_cast<size_t>(filled_) * width_, &bits, width_);
@@ -130,6 +217,8 @@ absl::Status Labels::Append(absl::Span<const std::byte> bytes) {
     partial_size_ = 0;
     LOSSD_RETURN_IF_ERROR(AppendOne(partial_.data()));
   }
+  bytes.remove_prefix(AppendGood(bytes.data(), bytes.size() / size) * size);
+  // What is left holds a bad label, or bytes past the end: one at a time, to name it.
   while (bytes.size() >= size) {
     LOSSD_RETURN_IF_ERROR(AppendOne(bytes.data()));
     bytes.remove_prefix(size);

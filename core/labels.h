@@ -38,11 +38,18 @@ class Labels {
   /// The label of a filled position, or -1 where it is ignored.
   [[nodiscard]] int64_t At(int64_t position) const;
 
+  /// The labels of `count` positions, as At gives them.
+  void Load(int64_t position, size_t count, int32_t* to) const;
+
   /// Positions counted so far by class; empty unless a weight is given.
   [[nodiscard]] const std::vector<uint64_t>& class_counts() const { return class_counts_; }
 
  private:
   absl::Status AppendOne(const std::byte* element);
+  /// Appends all of `count` elements of type T, or none where one of them is bad; returns how many.
+  template <typename T>
+  size_t AppendGood(const std::byte* elements, size_t count);
+  size_t AppendGood(const std::byte* elements, size_t count);
   void Store(int64_t label);
 
   const Plan& plan_;

@@ -1,25 +1,25 @@
-// Everything about one row or group of rows: which passes serve it, its loss, counts and gradients.
+// Everything about one row or tile of rows: which passes serve it, its loss, counts and gradients.
 #ifndef LOSSD_CORE_ROW_EVALUATOR_INL_H_
 #define LOSSD_CORE_ROW_EVALUATOR_INL_H_
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <type_traits>
 #include <variant>
 
 #include "core/dtype.h"
-#include "core/fast_row-inl.h"
-#include "core/float_row.h"
-#include "core/group_rows-inl.h"
 #include "core/kernel.h"
 #include "core/labels.h"
 #include "core/load.h"
+#include "core/math.h"
 #include "core/options.h"
 #include "core/plan.h"
-#include "core/row-inl.h"
+#include "core/row_kernels.h"
 #include "core/summary.h"
 
 namespace lossd {
@@ -39,20 +39,27 @@ template <typename T, typename P>
 class RowEvaluator {
  public:
   using Loss = std::conditional_t<std::is_same_v<T, double>, double, float>;
-  static constexpr bool kExact = Row<T>::kExact;
 
   RowEvaluator(const RowContext& context, RowTotals* totals, Scratch* scratch)
       : context_(context),
         scratch_(scratch),
-        kernels_(GetFloatRowKernels()),
+        kernels_(GetRowKernels(context.plan->input().dtype, std::is_same_v<P, float>
+                                                                ? DType::kFloat32
+                                                                : context.plan->input().dtype)),
         plan_(*context.plan),
         totals_(totals),
-        loss_sum_(std::get<ExactSum<Loss>>(totals->loss)),
+        loss_sum_(&std::get<ExactSum<Loss>>(totals->loss)),
         classes_(static_cast<size_t>(plan_.classes())),
+        weight_(plan_.weight().empty() ? nullptr : plan_.weight().data()),
         smooth_(plan_.options().label_smoothing / static_cast<double>(plan_.classes())),
-        sharp_(1.0 - plan_.options().label_smoothing) {
-    scratch->exponentials.resize(classes_);
-    exponentials_ = scratch->exponentials.data();
+        sharp_(1.0 - plan_.options().label_smoothing),
+        greatest_weight_(kGreatestWeight / static_cast<double>(plan_.classes())) {
+    if (!UsesTiles()) {
+      scratch->exponentials.resize(classes_);
+      exponentials_ = scratch->exponentials.data();
+    } else if (scratch->tile == nullptr) {
+      scratch->tile = std::make_unique<FloatTile>();
+    }
     if (context.class_sums != nullptr) {
       scratch->terms.resize(classes_);
       terms_ = scratch->terms.data();
@@ -65,88 +72,134 @@ class RowEvaluator {
         context_.labels == nullptr ? 0 : context_.labels->At(slab.first_position + at);
     const bool ignored = label < 0;
     if (ignored && slab.log_sum_exp == nullptr) return StoreIgnored(data, slab, at);
-    if constexpr (!std::is_same_v<T, double>) {
-      const bool wide = classes_ > kMaxGroupClasses;
-      if (wide && SharpIndex() && EvaluateFast(label, data, slab, at)) return;
+    if (classes_ > kMaxTileClasses && ServedInFloat() && EvaluateFloat(label, data, slab, at)) {
+      return;
     }
-    Row<T> row(data.input, plan_.classes(), exponentials_);
-    row.Analyze();
+    EvaluateWide(label, data, slab, at);
+  }
+
+  /// The passes in double.
+  void EvaluateWide(int64_t label, const RowData& data, const Slab& slab, int64_t at) {
+    if (exponentials_ == nullptr) {
+      scratch_->exponentials.resize(classes_);
+      exponentials_ = scratch_->exponentials.data();
+    }
+    const WideRowStats stats = kernels_.analyze_wide(data.input, classes_, exponentials_);
     if (slab.log_sum_exp != nullptr) {
-      Store<Loss>(slab.log_sum_exp, at, row.stats().valid ? row.LogSumExp() : kNaN);
+      Store<Loss>(slab.log_sum_exp, at, stats.valid ? stats.max + stats.log_norm : kNaN);
     }
-    if (ignored) return StoreIgnored(data, slab, at);
+    if (label < 0) return StoreIgnored(data, slab, at);
     double scale = context_.scale;
     if (slab.grad_output != nullptr) scale = GradOutputAt(slab, at);
     if (context_.labels == nullptr) {
-      EvaluateProbabilities(row, data, slab, at, scale);
+      EvaluateProbabilities(stats, data, slab, at, scale);
     } else {
-      EvaluateIndex(row, static_cast<size_t>(label), data, slab, at, scale);
+      EvaluateIndex(stats, static_cast<size_t>(label), data, slab, at, scale);
     }
   }
 
-  /// Whether rows are evaluated in groups: float32 arithmetic and few classes.
-  [[nodiscard]] bool UsesGroups() const {
-    return !std::is_same_v<T, double> && SharpIndex() && classes_ <= kMaxGroupClasses;
-  }
+  /// Whether rows are evaluated in tiles: float32 arithmetic and few classes.
+  [[nodiscard]] bool UsesTiles() const { return ServedInFloat() && classes_ <= kMaxTileClasses; }
 
-  /// Evaluates the group of positions that begins with position `at` of the slab. Returns a bit for
-  /// each position that it left to Evaluate, with nothing written. REQUIRES: UsesGroups().
-  uint32_t EvaluateGroup(const std::byte* input, std::byte* grad_input, const Slab& slab,
-                         int64_t at, const GroupLayout& layout) {
-    FloatGroup group;
-    group.gradient = grad_input != nullptr;
-    double weights[kGroup] = {};
-    double scales[kGroup] = {};
-    for (size_t i = 0; i < kGroup; ++i) {
-      const int64_t position = at + static_cast<int64_t>(i);
-      const bool used = i < layout.count;
-      const int64_t label = used ? context_.labels->At(slab.first_position + position) : -1;
-      group.labels[i] = static_cast<int32_t>(label);
-      if (label >= 0) {
-        weights[i] = plan_.WeightOf(label);
-        scales[i] = slab.grad_output != nullptr ? GradOutputAt(slab, position) : context_.scale;
-      }
-      group.own[i] = weights[i] * scales[i];
+  /// Evaluates the tile of positions that begins with position `at` of the slab. Calls
+  /// left(position) for those, if any, that it left to Evaluate with nothing written.
+  /// REQUIRES: UsesTiles().
+  template <typename Left>
+  void EvaluateTile(const std::byte* input, std::byte* grad_input, const Slab& slab, int64_t at,
+                    const TileLayout& layout, const Left& left) {
+    FloatTile& tile = *scratch_->tile;
+    tile.gradient = grad_input != nullptr;
+    tile.class_weight = weight_;
+    kernels_.load_tile(input, layout, &tile);
+    context_.labels->Load(slab.first_position + at, layout.count, tile.labels);
+    std::fill(tile.labels + layout.count, tile.labels + tile.step, -1);
+    FillScales(slab, at, layout.count, &tile);
+    kernels_.evaluate_tile(&tile);
+    if (tile.gradient) {
+      kernels_.store_tile(layout, context_.stream_gradients, &tile, grad_input);
     }
-    if constexpr (!std::is_same_v<T, double>) LoadGroup<T>(input, layout, &group);
-    kernels_.evaluate_group(&group);
-    uint32_t left = 0;
-    for (size_t i = 0; i < layout.count; ++i) {
-      group.good[i] = group.good[i] && std::abs(weights[i]) <= kGreatestWeight;
-      if (!group.good[i]) left |= uint32_t{1} << i;
+    FinishTile(tile, slab, at, layout.count);
+    for (size_t i = 0; !tile.all_good && i < layout.count; ++i) {
+      if (!tile.good[i]) left(at + static_cast<int64_t>(i));
     }
-    if constexpr (!std::is_same_v<T, double>) {
-      if (group.gradient) StoreGroup<T>(group, layout, left == 0, grad_input);
-    }
-    for (size_t i = 0; i < layout.count; ++i) {
-      if (group.good[i]) FinishLane(group, i, weights[i], scales[i], slab, at);
-    }
-    return left;
   }
 
  private:
-  // A weight beyond this could lift what float32 exponentials leave out into a loss's last place.
-  static constexpr double kGreatestWeight = 0x1p16;
-
   /// What the passes in float32 are for: class indices without smoothing.
-  [[nodiscard]] bool SharpIndex() const { return context_.labels != nullptr && smooth_ == 0.0; }
+  [[nodiscard]] bool ServedInFloat() const {
+    return !std::is_same_v<T, double> && context_.labels != nullptr && smooth_ == 0.0;
+  }
 
-  /// Everything of a lane but its gradient.
-  void FinishLane(const FloatGroup& group, size_t i, double weight, double scale, const Slab& slab,
-                  int64_t at) {
-    const int64_t position = at + static_cast<int64_t>(i);
+  void FillScales(const Slab& slab, int64_t at, size_t count, FloatTile* tile) {
+    std::fill(tile->scales, tile->scales + tile->step, context_.scale);
+    for (size_t i = 0; slab.grad_output != nullptr && i < count; ++i) {
+      tile->scales[i] = GradOutputAt(slab, at + static_cast<int64_t>(i));
+    }
+  }
+
+  /// Everything of a tile's good positions but their gradients.
+  void FinishTile(const FloatTile& tile, const Slab& slab, int64_t at, size_t count) {
+    const bool plain = slab.log_sum_exp == nullptr && context_.class_sums == nullptr &&
+                       plan_.outputs().top_k == 0 && tile.all_good;
+    if (!plain) {
+      for (size_t i = 0; i < count; ++i) {
+        if (tile.good[i]) FinishLane(tile, i, slab, at + static_cast<int64_t>(i));
+      }
+      return;
+    }
+    uint64_t correct = 0;
+    for (size_t i = 0; i < count; ++i) correct += tile.argmax[i] == tile.labels[i] ? 1 : 0;
+    totals_->correct += correct;
+    for (size_t i = 0; i < count; ++i) loss_sum_.Add(static_cast<Loss>(tile.losses[i]));
+    if (slab.loss == nullptr) return;
+    std::memcpy(slab.loss + static_cast<size_t>(at) * sizeof(float), tile.losses,
+                count * sizeof(float));
+  }
+
+  void FinishLane(const FloatTile& tile, size_t i, const Slab& slab, int64_t position) {
+    const auto loss = static_cast<Loss>(tile.losses[i]);
+    loss_sum_.Add(loss);
+    if (slab.loss != nullptr) {
+      StoreRaw(slab.loss + static_cast<size_t>(position) * sizeof(Loss), loss);
+    }
     if (slab.log_sum_exp != nullptr) {
-      Store<Loss>(slab.log_sum_exp, position, group.log_sum_exps[i]);
+      Store<Loss>(slab.log_sum_exp, position, tile.log_sum_exps[i]);
     }
-    const int64_t label = group.labels[i];
-    if (label < 0) return StoreLoss(slab, position, 0.0);
-    if (group.argmax[i] == label) ++totals_->correct;
+    if (tile.labels[i] < 0) return;
+    if (tile.argmax[i] == tile.labels[i]) ++totals_->correct;
     const uint32_t k = plan_.outputs().top_k;
-    if (k > 0 && RankInGroup(group, i) < k) ++totals_->correct_top_k;
-    StoreLoss(slab, position, weight == 0.0 ? 0.0 : weight * group.negative_logs[i]);
+    if (k > 0 && RankInTile(tile, i) < k) ++totals_->correct_top_k;
     if (context_.class_sums != nullptr) {
-      context_.class_sums->AddOne(label, scale * group.negative_logs[i]);
+      context_.class_sums->AddOne(tile.labels[i], tile.scales[i] * tile.negative_logs[i]);
     }
+  }
+
+  /// How many classes rank before the label in lane i: greater logits, equal ones at lower indices.
+  static uint64_t RankInTile(const FloatTile& tile, size_t i) {
+    const auto label = static_cast<size_t>(tile.labels[i]);
+    const float at = tile.logits[label * tile.step + i];
+    uint64_t rank = 0;
+    for (size_t c = 0; c < tile.classes; ++c) {
+      const float other = tile.logits[c * tile.step + i];
+      if (other > at || (other == at && c < label)) ++rank;
+    }
+    return rank;
+  }
+
+  /// How many classes rank before class c of a row.
+  [[nodiscard]] uint64_t Rank(const std::byte* x, size_t c) const {
+    const T* row = reinterpret_cast<const T*>(x);
+    const double at = LogitAt(row, c);
+    uint64_t rank = 0;
+    for (size_t k = 0; k < classes_; ++k) {
+      const double other = LogitAt(row, k);
+      if (other > at || (other == at && k < c)) ++rank;
+    }
+    return rank;
+  }
+
+  static double LogitAt(const T* row, size_t c) {
+    return Widen(LoadRaw<T>(reinterpret_cast<const std::byte*>(row + c)));
   }
 
   template <typename Element>
@@ -174,125 +227,173 @@ class RowEvaluator {
     }
   }
 
-  void Count(const Row<T>& row, size_t label) {
-    if (!row.stats().valid) return;
-    if (row.stats().argmax == static_cast<int64_t>(label)) ++totals_->correct;
+  void Count(int64_t argmax, const std::byte* x, size_t label) {
+    if (argmax == static_cast<int64_t>(label)) ++totals_->correct;
     const uint32_t k = plan_.outputs().top_k;
-    if (k > 0 && row.Rank(label) < k) ++totals_->correct_top_k;
-  }
-
-  /// The sum over classes of w_c (-l_c), leaving out zero weights.
-  [[nodiscard]] double WeightedNegativeLogs(const Row<T>& row) const {
-    LaneSum<kExact> sum;
-    for (size_t c = 0; c < classes_; ++c) {
-      const double w = plan_.WeightOf(static_cast<int64_t>(c));
-      if (w != 0.0) sum.Add(c, w * row.Below(c));
-    }
-    return sum.Total() + plan_.weight_sum() * row.stats().log_norm;
+    if (k > 0 && Rank(x, label) < k) ++totals_->correct_top_k;
   }
 
   /// False, with nothing written, where the row needs the passes in double.
-  bool EvaluateFast(int64_t label, const RowData& data, const Slab& slab, int64_t at) {
-    FastRow<T> row(kernels_, data.input, classes_, scratch_);
-    if (!row.Analyze()) return false;
-    const auto y = static_cast<size_t>(label);
-    double own = 0;
+  bool EvaluateFloat(int64_t label, const RowData& data, const Slab& slab, int64_t at) {
+    const FloatRowStats stats = kernels_.analyze(data.input, classes_);
+    if (!stats.in_range) return false;
+    const double log_norm = Log1pNonNegative(stats.tail);
+    double weight = 0;
     double scale = context_.scale;
+    // What scale_exponentials multiplies by: p_c = exp(x_c) / (exp(max) (1 + tail)).
+    double factor = 0;
     if (label >= 0) {
-      own = plan_.WeightOf(label);
+      weight = plan_.WeightOf(label);
       if (slab.grad_output != nullptr) scale = GradOutputAt(slab, at);
-      if (!(std::abs(own) <= kGreatestWeight)) return false;
-      if (data.grad_input != nullptr && !FactorFits(row.Factor(own * scale))) {
-        return false;
-      }
+      factor = weight * scale / ((1.0 + stats.tail) * stats.max_mantissa) * kExponentialScale;
+      if (!(std::abs(weight) <= greatest_weight_)) return false;
+      if (data.grad_input != nullptr && !FactorFits(factor)) return false;
     }
-    if (slab.log_sum_exp != nullptr) Store<Loss>(slab.log_sum_exp, at, row.LogSumExp());
+    const auto max = static_cast<double>(stats.max);
+    if (slab.log_sum_exp != nullptr) Store<Loss>(slab.log_sum_exp, at, max + log_norm);
     if (label < 0) {
       StoreIgnored(data, slab, at);
       return true;
     }
-    if (row.argmax() == label) ++totals_->correct;
-    const uint32_t k = plan_.outputs().top_k;
-    if (k > 0 && Row<T>(data.input, plan_.classes(), exponentials_).Rank(y) < k) {
-      ++totals_->correct_top_k;
-    }
-    const double negative_log = row.NegativeLog(y);
-    StoreLoss(slab, at, own == 0.0 ? 0.0 : own * negative_log);
+    const auto y = static_cast<size_t>(label);
+    Count(stats.argmax, data.input, y);
+    const double difference = LogitAt(reinterpret_cast<const T*>(data.input), y) - max;
+    const double negative_log = log_norm - difference;
+    StoreLoss(slab, at, weight == 0.0 ? 0.0 : weight * negative_log);
     if (context_.class_sums != nullptr) context_.class_sums->AddOne(label, scale * negative_log);
-    if (data.grad_input != nullptr) row.Gradient(y, own * scale, data.grad_input);
+    if (data.grad_input == nullptr) return true;
+    // Minus the sum of the others; the maximum's own term is 1 and no part of the tail.
+    const double others =
+        label == stats.argmax ? stats.tail : 1.0 + (stats.tail - ExpNonPositive(difference));
+    kernels_.scale_exponentials(data.input, classes_, stats, static_cast<float>(factor),
+                                context_.stream_gradients, data.grad_input);
+    Store<T>(data.grad_input, label, -(weight * scale / (1.0 + stats.tail)) * others);
     return true;
   }
 
-  void EvaluateIndex(const Row<T>& row, size_t label, const RowData& data, const Slab& slab,
-                     int64_t at, double scale) {
-    Count(row, label);
-    const double own = sharp_ * plan_.WeightOf(static_cast<int64_t>(label));
-    double loss = kNaN;
-    if (row.stats().valid) {
-      loss = own == 0.0 ? 0.0 : row.TimesNegativeLog(own, label);
-      if (smooth_ != 0.0) loss += smooth_ * WeightedNegativeLogs(row);
+  /// factor (-l_c). Where the loss is so small that log1p(tail) is the tail, from the scaled tail.
+  [[nodiscard]] double TimesNegativeLog(const WideRowStats& stats, double factor,
+                                        double logit) const {
+    const double below = stats.max - logit;
+    if (std::is_same_v<T, double> && stats.log_norm < 0x1p-900 && below == 0.0) {
+      return Unscale(factor, stats.tail);
     }
-    StoreLoss(slab, at, loss);
-    if (data.grad_input != nullptr) {
-      if (!row.stats().valid) {
-        FillNaN<T>(data.grad_input);
-      } else if (smooth_ == 0.0) {
-        SharpGradient(row, label, own * scale, data.grad_input);
-      } else {
-        const double mass = own + smooth_ * plan_.weight_sum();
-        MassGradient(row, mass, scale, data.grad_input, [&](size_t c) {
-          const double spread = smooth_ * plan_.WeightOf(static_cast<int64_t>(c));
-          return c == label ? own + spread : spread;
-        });
+    return factor * (below + stats.log_norm);
+  }
+
+  /// factor scaled / WideScale, in the order that neither overflows nor rounds twice.
+  static double Unscale(double factor, double scaled) {
+    if constexpr (!std::is_same_v<T, double>) return factor * scaled;
+    constexpr double kDown = 1.0 / WideScale(DType::kFloat64);
+    return std::abs(factor) > 1.0 ? (factor * kDown) * scaled : (factor * scaled) * kDown;
+  }
+  /// Sum of exp(x_k - max) over all classes.
+  static double Norm(const WideRowStats& stats) { return 1.0 + Unscale(1.0, stats.tail); }
+
+  void EvaluateIndex(const WideRowStats& stats, size_t label, const RowData& data, const Slab& slab,
+                     int64_t at, double scale) {
+    if (stats.valid) Count(stats.argmax, data.input, label);
+    const double own = sharp_ * plan_.WeightOf(static_cast<int64_t>(label));
+    const double logit = LogitAt(reinterpret_cast<const T*>(data.input), label);
+    double loss = kNaN;
+    if (stats.valid) {
+      loss = own == 0.0 ? 0.0 : TimesNegativeLog(stats, own, logit);
+      if (smooth_ != 0.0) {
+        double unused = 0;
+        const double below =
+            kernels_.sum_masses(data.input, classes_, stats.max, {nullptr, weight_, 1, 1}, &unused);
+        loss += smooth_ * (below + plan_.weight_sum() * stats.log_norm);
       }
     }
-    if (context_.class_sums == nullptr) return;
+    StoreLoss(slab, at, loss);
+    if (context_.class_sums != nullptr) {
+      AddIndexTerms(stats, label, scale, data, logit);
+    }
+    if (data.grad_input == nullptr) return;
+    if (!stats.valid) return FillNaN<T>(data.grad_input);
     if (smooth_ == 0.0) {
-      const double term = row.stats().valid ? row.TimesNegativeLog(scale, label) : kNaN;
-      context_.class_sums->AddOne(static_cast<int64_t>(label), term);
+      SharpGradient(stats, label, own * scale, data.grad_input);
     } else {
-      AddWeightTerms(row, scale, [&](size_t c) { return c == label ? sharp_ + smooth_ : smooth_; });
+      SmoothGradient(stats, label, own, scale, data.grad_input);
     }
   }
 
-  void EvaluateProbabilities(const Row<T>& row, const RowData& data, const Slab& slab, int64_t at,
-                             double scale) {
-    const auto share = [&](size_t c) {
-      return sharp_ * Widen(LoadRaw<P>(data.target + c * sizeof(P))) + smooth_;
-    };
-    const auto mass = [&](size_t c) { return plan_.WeightOf(static_cast<int64_t>(c)) * share(c); };
-    CountProbabilities(row, data.target);
-    LaneSum<kExact> loss_sum;
-    LaneSum<kExact> mass_sum;
-    if (row.stats().valid) {
-      for (size_t c = 0; c < classes_; ++c) {
-        const double m = mass(c);
-        if (m == 0.0) continue;
-        mass_sum.Add(c, m);
-        loss_sum.Add(c, m * row.Below(c));
+  /// own x (p_c - [c = y]); the target's own entry is minus the sum of the others.
+  void SharpGradient(const WideRowStats& stats, size_t label, double own, std::byte* to) const {
+    constexpr double kUp = std::is_same_v<T, double> ? WideScale(DType::kFloat64) : 1.0;
+    const double factor = own / Norm(stats);
+    kernels_.scale_wide(exponentials_, classes_, factor, to);
+    const bool top = static_cast<int64_t>(label) == stats.argmax;
+    const double others = top ? stats.tail : kUp + (stats.tail - exponentials_[label]);
+    Store<T>(to, static_cast<int64_t>(label), -Unscale(factor, others));
+  }
+
+  void SmoothGradient(const WideRowStats& stats, size_t label, double own, double scale,
+                      std::byte* to) const {
+    const double total = own + smooth_ * plan_.weight_sum();
+    const double norm = Norm(stats);
+    kernels_.mass_gradient(exponentials_, classes_, total, norm, scale,
+                           {nullptr, weight_, sharp_, smooth_}, to);
+    const double spread = smooth_ * plan_.WeightOf(static_cast<int64_t>(label));
+    const double p = Unscale(1.0, exponentials_[label]) / norm;
+    Store<T>(to, static_cast<int64_t>(label), scale * (total * p - (own + spread)));
+  }
+
+  void AddIndexTerms(const WideRowStats& stats, size_t label, double scale, const RowData& data,
+                     double logit) {
+    if (smooth_ == 0.0) {
+      const double term = stats.valid ? TimesNegativeLog(stats, scale, logit) : kNaN;
+      context_.class_sums->AddOne(static_cast<int64_t>(label), term);
+      return;
+    }
+    kernels_.weight_terms(data.input, classes_, stats, scale, {nullptr, nullptr, sharp_, smooth_},
+                          terms_);
+    const double log = stats.valid ? (stats.max - logit) + stats.log_norm : kNaN;
+    const double share = sharp_ + smooth_;
+    terms_[label] = share == 0.0 ? 0.0 : scale * (share * log);
+    context_.class_sums->AddRow(terms_);
+  }
+
+  void EvaluateProbabilities(const WideRowStats& stats, const RowData& data, const Slab& slab,
+                             int64_t at, double scale) {
+    const MassSource masses{data.target, weight_, sharp_, smooth_};
+    if (stats.valid) CountProbabilities(stats, data);
+    double total = 0;
+    double loss = kNaN;
+    if (stats.valid) {
+      const double below = kernels_.sum_masses(data.input, classes_, stats.max, masses, &total);
+      loss = below + total * stats.log_norm;
+    }
+    StoreLoss(slab, at, loss);
+    if (context_.class_sums != nullptr) {
+      kernels_.weight_terms(data.input, classes_, stats, scale, masses, terms_);
+      context_.class_sums->AddRow(terms_);
+    }
+    if (data.grad_target != nullptr) {
+      if (stats.valid) {
+        kernels_.target_gradient(data.input, classes_, stats, scale, masses, data.grad_target);
+      } else {
+        FillNaN<P>(data.grad_target);
       }
     }
-    const double total = mass_sum.Total();
-    StoreLoss(slab, at, row.stats().valid ? loss_sum.Total() + total * row.stats().log_norm : kNaN);
-    if (context_.class_sums != nullptr) AddWeightTerms(row, scale, share);
-    if (data.grad_target != nullptr) TargetGradient(row, scale, data.grad_target);
     if (data.grad_input == nullptr) return;
-    if (!row.stats().valid) return FillNaN<T>(data.grad_input);
-    MassGradient(row, total, scale, data.grad_input, mass);
+    if (!stats.valid) return FillNaN<T>(data.grad_input);
+    kernels_.mass_gradient(exponentials_, classes_, total, Norm(stats), scale, masses,
+                           data.grad_input);
   }
 
   /// The class of a probability target is its greatest entry, the lowest index among equals.
-  void CountProbabilities(const Row<T>& row, const std::byte* target) {
+  void CountProbabilities(const WideRowStats& stats, const RowData& data) {
     size_t best = 0;
     double greatest = -std::numeric_limits<double>::infinity();
     for (size_t c = 0; c < classes_; ++c) {
-      const double t = Widen(LoadRaw<P>(target + c * sizeof(P)));
+      const double t = Widen(LoadRaw<P>(data.target + c * sizeof(P)));
       if (t > greatest) {
         greatest = t;
         best = c;
       }
     }
-    Count(row, best);
+    Count(stats.argmax, data.input, best);
   }
 
   template <typename Element>
@@ -300,56 +401,17 @@ class RowEvaluator {
     for (size_t c = 0; c < classes_; ++c) Store<Element>(to, static_cast<int64_t>(c), kNaN);
   }
 
-  /// own x (p_c - [c = y]); the target's own entry is minus the sum of the others.
-  void SharpGradient(const Row<T>& row, size_t label, double own, std::byte* to) const {
-    const double factor = own / row.Norm();
-    for (size_t c = 0; c < classes_; ++c) {
-      Store<T>(to, static_cast<int64_t>(c), row.TimesExp(factor, c));
-    }
-    Store<T>(to, static_cast<int64_t>(label), -row.TimesOthers(factor, label));
-  }
-
-  /// scale x (total p_c - m_c).
-  template <typename Mass>
-  void MassGradient(const Row<T>& row, double total, double scale, std::byte* to,
-                    const Mass& mass) const {
-    const double norm = row.Norm();
-    for (size_t c = 0; c < classes_; ++c) {
-      const double p = row.TimesExp(1.0, c) / norm;
-      Store<T>(to, static_cast<int64_t>(c), scale * (total * p - mass(c)));
-    }
-  }
-
-  /// d/dt_c = scale (1 - e) w_c (-l_c); a zero factor gives zero even at a logit of -inf.
-  void TargetGradient(const Row<T>& row, double scale, std::byte* to) const {
-    if (!row.stats().valid) return FillNaN<P>(to);
-    for (size_t c = 0; c < classes_; ++c) {
-      const double factor = sharp_ * plan_.WeightOf(static_cast<int64_t>(c));
-      const double value = factor == 0.0 ? 0.0 : scale * (factor * row.NegativeLog(c));
-      Store<P>(to, static_cast<int64_t>(c), value);
-    }
-  }
-
-  /// scale u_c (-l_c) for every class, to the sums of the weight gradient.
-  template <typename Share>
-  void AddWeightTerms(const Row<T>& row, double scale, const Share& share) const {
-    for (size_t c = 0; c < classes_; ++c) {
-      const double u = share(c);
-      const double log = row.stats().valid ? row.NegativeLog(c) : kNaN;
-      terms_[c] = u == 0.0 ? 0.0 : scale * (u * log);
-    }
-    context_.class_sums->AddRow(terms_);
-  }
-
   const RowContext& context_;
   Scratch* scratch_;
-  const FloatRowKernels kernels_;
+  const RowKernels& kernels_;
   const Plan& plan_;
   RowTotals* totals_;
-  ExactSum<Loss>& loss_sum_;
+  WindowedSum<Loss> loss_sum_;
   size_t classes_;
-  double smooth_;  ///< e / C
-  double sharp_;   ///< 1 - e
+  const double* weight_;  ///< Null: all 1.
+  double smooth_;         ///< e / C
+  double sharp_;          ///< 1 - e
+  double greatest_weight_;
   double* exponentials_ = nullptr;
   double* terms_ = nullptr;
 };

@@ -1,31 +1,32 @@
 // A hash of everything that the kernels compute for a fixed set of rows. The value below holds on
-// every instruction set; this program stands on nothing but core's headers and float_row.cc, so
+// every instruction set; this program stands on nothing but core's headers and row_kernels.cc, so
 // that it can be built for other machines and run under an emulator. Exit status 1 where the hash
 // differs.
 #include <bit>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <utility>
 #include <vector>
 
-#include "core/float_row.h"
 #include "core/load.h"
-#include "core/row-inl.h"
+#include "core/row_kernels.h"
+#include "hwy/highway.h"
 
 namespace lossd {
 namespace {
 
-constexpr uint64_t kGolden = 0x4347da9e93042b6d;
+constexpr uint64_t kGolden = 0xbe83b7d5bf557a61;
 
 /// FNV-1a over values as bits.
 class Hash {
  public:
+  void AddByte(uint8_t byte) { value_ = (value_ ^ byte) * 0x100000001b3U; }
   void Add(uint64_t bits) {
-    for (unsigned shift = 0; shift < 64; shift += 8) {
-      value_ = (value_ ^ ((bits >> shift) & 0xFFU)) * 0x100000001b3U;
-    }
+    for (unsigned shift = 0; shift < 64; shift += 8) AddByte((bits >> shift) & 0xFFU);
   }
   void Add(double value) { Add(std::bit_cast<uint64_t>(value)); }
   void Add(float value) { Add(uint64_t{std::bit_cast<uint32_t>(value)}); }
@@ -53,61 +54,116 @@ class Generator {
   uint64_t state_ = 20240229;
 };
 
-void AddRows(const FloatRowKernels& kernels, Generator* generator, Hash* hash) {
-  for (const size_t classes : {1U, 2U, 5U, 16U, 17U, 63U, 64U, 65U, 100U, 129U, 1000U, 4097U}) {
+/// Rows of one storage type as bytes.
+std::vector<std::byte> Narrowed(DType dtype, const std::vector<double>& values) {
+  std::vector<std::byte> bytes(values.size() * SizeOf(dtype));
+  for (size_t i = 0; i < values.size(); ++i) {
+    StoreFromDouble(dtype, values[i], bytes.data() + i * SizeOf(dtype));
+  }
+  return bytes;
+}
+
+void AddBytes(const std::vector<std::byte>& bytes, Hash* hash) {
+  for (const std::byte byte : bytes) hash->AddByte(std::to_integer<uint8_t>(byte));
+}
+
+/// The passes in float32 over one row.
+void AddFloatRow(const RowKernels& kernels, const std::vector<std::byte>& x, size_t classes,
+                 Hash* hash) {
+  const FloatRowStats stats = kernels.analyze(x.data(), classes);
+  hash->Add(uint64_t{stats.in_range});
+  if (!stats.in_range) return;
+  hash->Add(stats.max);
+  hash->Add(static_cast<uint64_t>(stats.argmax));
+  hash->Add(stats.tail);
+  hash->Add(stats.max_mantissa);
+  for (const bool stream : {false, true}) {
+    std::vector<std::byte> scaled(x.size());
+    kernels.scale_exponentials(x.data(), classes, stats, -0x1.234566p-63F, stream, scaled.data());
+    AddBytes(scaled, hash);
+  }
+}
+
+/// The passes in double over one row, with masses of an index and of probabilities.
+void AddWideRow(const RowKernels& kernels, DType input, DType target,
+                const std::vector<std::byte>& x, const std::vector<double>& shares, size_t classes,
+                Hash* hash) {
+  std::vector<double> exponentials(classes);
+  const WideRowStats stats = kernels.analyze_wide(x.data(), classes, exponentials.data());
+  hash->Add(uint64_t{stats.valid});
+  if (!stats.valid) return;
+  hash->Add(static_cast<uint64_t>(stats.argmax));
+  hash->Add(stats.tail);
+  hash->Add(stats.log_norm);
+  for (const double value : exponentials) hash->Add(value);
+  std::vector<std::byte> out(x.size());
+  kernels.scale_wide(exponentials.data(), classes, -1.0 / 3.0, out.data());
+  AddBytes(out, hash);
+  const std::vector<std::byte> t = Narrowed(target, shares);
+  for (const MassSource& masses : {MassSource{t.data(), nullptr, 0.9, 0.1 / 7.0},
+                                   MassSource{t.data(), shares.data(), 1.0, 0.0},
+                                   MassSource{nullptr, shares.data(), 0.9, 0.01}}) {
+    double total = 0;
+    hash->Add(kernels.sum_masses(x.data(), classes, stats.max, masses, &total));
+    hash->Add(total);
+    kernels.mass_gradient(exponentials.data(), classes, total, 1.0 + stats.tail / WideScale(input),
+                          -0.3, masses, out.data());
+    AddBytes(out, hash);
+    std::vector<std::byte> target_gradient(t.size());
+    kernels.target_gradient(x.data(), classes, stats, 0.7, masses, target_gradient.data());
+    AddBytes(target_gradient, hash);
+    std::vector<double> terms(classes);
+    kernels.weight_terms(x.data(), classes, stats, 0.7, masses, terms.data());
+    for (const double term : terms) hash->Add(term);
+  }
+}
+
+void AddRows(DType input, DType target, Generator* generator, Hash* hash) {
+  const RowKernels& kernels = GetRowKernels(input, target);
+  for (const size_t classes : {1U, 2U, 17U, 64U, 65U, 100U, 129U, 1000U, 1024U, 1025U, 4097U}) {
     for (const int range : {1, 10, 100, 900, 2000}) {
-      std::vector<float> x(classes);
-      for (float& value : x) value = generator->Logit(range);
-      x[generator->Next() % classes] = 0.5F;
-      const FloatRowStats stats = kernels.analyze(x.data(), classes);
-      hash->Add(stats.max);
-      hash->Add(static_cast<uint64_t>(stats.argmax));
-      if (stats.in_range) {
-        hash->Add(stats.tail);
-        hash->Add(stats.max_mantissa);
-        std::vector<float> scaled(classes);
-        kernels.scale_exponentials(x.data(), classes, stats, -0x1.234566p-60F, scaled.data());
-        for (const float value : scaled) hash->Add(value);
-      }
-      // The passes in double, over the same logits as float32 and as float64.
-      std::vector<double> exponentials(classes);
-      std::vector<double> wide(x.begin(), x.end());
-      Row<float> narrow_row(reinterpret_cast<const std::byte*>(x.data()),
-                            static_cast<int64_t>(classes), exponentials.data());
-      narrow_row.Analyze();
-      hash->Add(narrow_row.stats().tail);
-      hash->Add(narrow_row.stats().log_norm);
-      Row<double> wide_row(reinterpret_cast<const std::byte*>(wide.data()),
-                           static_cast<int64_t>(classes), exponentials.data());
-      wide_row.Analyze();
-      hash->Add(wide_row.stats().tail);
-      hash->Add(wide_row.stats().log_norm);
-      for (const double value : exponentials) hash->Add(value);
+      std::vector<double> logits(classes);
+      std::vector<double> shares(classes);
+      for (double& value : logits) value = static_cast<double>(generator->Logit(range));
+      for (double& value : shares) value = static_cast<double>(generator->Next() % 64) / 64.0;
+      // A maximum far above what comes before it, so that references change in mid-row.
+      logits[generator->Next() % classes] = range == 100 ? 300.5 : 0.5;
+      const std::vector<std::byte> x = Narrowed(input, logits);
+      if (kernels.analyze != nullptr) AddFloatRow(kernels, x, classes, hash);
+      AddWideRow(kernels, input, target, x, shares, classes, hash);
     }
   }
 }
 
-void AddGroups(const FloatRowKernels& kernels, Generator* generator, Hash* hash) {
-  const auto group = std::make_unique<FloatGroup>();
-  for (size_t classes = 1; classes <= kMaxGroupClasses; ++classes) {
-    group->classes = classes;
-    group->gradient = true;
-    for (size_t i = 0; i < kGroup; ++i) {
-      for (size_t c = 0; c < classes; ++c) {
-        group->logits[c * kGroup + i] = generator->Logit(i % 4 == 0 ? 900 : 20);
-      }
-      group->logits[(generator->Next() % classes) * kGroup + i] = 0.25F;
-      group->labels[i] = static_cast<int32_t>(generator->Next() % classes);
-      group->own[i] = i % 5 == 0 ? -0.37 : 1.0 / 3.0;
+void AddTiles(DType input, Generator* generator, Hash* hash) {
+  const RowKernels& kernels = GetRowKernels(input, input);
+  const auto tile = std::make_unique<FloatTile>();
+  for (size_t classes = 1; classes <= kMaxTileClasses; ++classes) {
+    const size_t most = TilePositions(classes);
+    const size_t count = 1 + generator->Next() % most;
+    std::vector<double> logits(classes * count);
+    for (double& value : logits) value = static_cast<double>(generator->Logit(10));
+    const std::vector<std::byte> x = Narrowed(input, logits);
+    for (size_t i = 0; i < most; ++i) {
+      tile->labels[i] = i < count ? static_cast<int32_t>(generator->Next() % classes) : -1;
+      tile->scales[i] = i % 5 == 0 ? -0.37 : 1.0 / 3.0;
     }
-    kernels.evaluate_group(group.get());
-    for (size_t i = 0; i < kGroup; ++i) {
-      hash->Add(uint64_t{group->good[i]});
-      if (!group->good[i]) continue;
-      hash->Add(group->negative_logs[i]);
-      hash->Add(group->log_sum_exps[i]);
-      hash->Add(static_cast<uint64_t>(group->argmax[i]));
-      for (size_t c = 0; c < classes; ++c) hash->Add(group->gradients[c * kGroup + i]);
+    tile->gradient = true;
+    for (const TileLayout& layout :
+         {TileLayout{classes, count, 1, classes}, TileLayout{classes, count, count, 1}}) {
+      kernels.load_tile(x.data(), layout, tile.get());
+      kernels.evaluate_tile(tile.get());
+      std::vector<std::byte> out(x.size());
+      kernels.store_tile(layout, classes % 2 == 0, tile.get(), out.data());
+      AddBytes(out, hash);
+      for (size_t i = 0; i < count; ++i) {
+        hash->Add(uint64_t{tile->good[i]});
+        if (!tile->good[i]) continue;
+        hash->Add(tile->losses[i]);
+        hash->Add(tile->negative_logs[i]);
+        hash->Add(tile->log_sum_exps[i]);
+        hash->Add(static_cast<uint64_t>(tile->argmax[i]));
+      }
     }
   }
 }
@@ -125,15 +181,47 @@ void AddHalves(Generator* generator, Hash* hash) {
 }  // namespace
 }  // namespace lossd
 
+namespace lossd {
+namespace {
+
+/// The hash for the instruction set that is chosen at the moment.
+uint64_t HashAll() {
+  Hash hash;
+  Generator generator;
+  constexpr std::pair<DType, DType> kPairs[] = {
+      {DType::kFloat32, DType::kFloat32},   {DType::kFloat64, DType::kFloat64},
+      {DType::kFloat16, DType::kFloat16},   {DType::kFloat16, DType::kFloat32},
+      {DType::kBFloat16, DType::kBFloat16}, {DType::kBFloat16, DType::kFloat32}};
+  for (const auto& [input, target] : kPairs) AddRows(input, target, &generator, &hash);
+  for (const DType input : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+    AddTiles(input, &generator, &hash);
+  }
+  AddHalves(&generator, &hash);
+  return hash.value();
+}
+
+bool Check() {
+  const uint64_t hash = HashAll();
+  const bool same = hash == kGolden;
+  std::printf("%s: golden hash %016llx %s\n", InstructionSet(),
+              static_cast<unsigned long long>(hash), same ? "as expected" : "DIFFERS");
+  return same;
+}
+
+}  // namespace
+}  // namespace lossd
+
 int main() {
-  lossd::Hash hash;
-  lossd::Generator generator;
-  const lossd::FloatRowKernels kernels = lossd::GetFloatRowKernels();
-  lossd::AddRows(kernels, &generator, &hash);
-  lossd::AddGroups(kernels, &generator, &hash);
-  lossd::AddHalves(&generator, &hash);
-  const bool same = hash.value() == lossd::kGolden;
-  std::printf("%s: golden hash %016llx %s\n", lossd::FloatRowTarget(),
-              static_cast<unsigned long long>(hash.value()), same ? "as expected" : "DIFFERS");
+  bool same = true;
+#ifdef HWY_COMPILE_ONLY_STATIC
+  same = lossd::Check();
+#else
+  // Each instruction set that is compiled in and runs here.
+  for (int64_t left = hwy::SupportedTargets() & HWY_TARGETS; left != 0; left &= left - 1) {
+    hwy::SetSupportedTargetsForTest(left & -left);
+    same = lossd::Check() && same;
+    hwy::SetSupportedTargetsForTest(0);
+  }
+#endif
   return same ? EXIT_SUCCESS : EXIT_FAILURE;
 }

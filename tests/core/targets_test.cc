@@ -2,15 +2,14 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstddef>
 #include <iostream>
-#include <limits>
 #include <random>
 #include <set>
 #include <string>
 #include <vector>
 
-#include "core/float_row.h"
-#include "core/kernel.h"
+#include "core/row_kernels.h"
 #include "hwy/highway.h"
 #include "tests/support/problem.h"
 
@@ -85,17 +84,24 @@ TEST_F(TargetsTest, AllGiveTheSameBits) {
   EXPECT_GE(names.size(), 2U) << "nothing was compared";
 }
 
+const std::byte* BytesOf(const std::vector<float>& x) {
+  return reinterpret_cast<const std::byte*>(x.data());
+}
+
 // A control: the passes are in use, and a change of one unit in one factor is seen.
 TEST_F(TargetsTest, AChangedFactorIsSeen) {
-  const FloatRowKernels kernels = GetFloatRowKernels();
+  const RowKernels& kernels = GetRowKernels(DType::kFloat32, DType::kFloat32);
   const std::vector<float> x = {1, 2, 3, 4, 5};
-  const FloatRowStats stats = kernels.analyze(x.data(), x.size());
+  const FloatRowStats stats = kernels.analyze(BytesOf(x), x.size());
   ASSERT_TRUE(stats.in_range);
   std::vector<float> a(5);
   std::vector<float> b(5);
-  kernels.scale_exponentials(x.data(), 5, stats, 0x1p-64F, a.data());
-  kernels.scale_exponentials(x.data(), 5, stats,
-                             std::nextafter(0x1p-64F, std::numeric_limits<float>::max()), b.data());
+  const auto scale = [&](float factor, std::vector<float>* to) {
+    kernels.scale_exponentials(BytesOf(x), 5, stats, factor, false,
+                               reinterpret_cast<std::byte*>(to->data()));
+  };
+  scale(0x1p-61F, &a);
+  scale(std::nextafter(0x1p-61F, 1.0F), &b);
   EXPECT_NE(a, b);
   EXPECT_NEAR(a[4] / stats.max_mantissa, 1.0, 1e-6);
 }
@@ -103,22 +109,38 @@ TEST_F(TargetsTest, AChangedFactorIsSeen) {
 TEST_F(TargetsTest, StatsOfHardRows) {
   for (const int64_t target : Targets()) {
     hwy::SetSupportedTargetsForTest(target);
-    const FloatRowKernels kernels = GetFloatRowKernels();
+    const RowKernels& kernels = GetRowKernels(DType::kFloat32, DType::kFloat32);
     const float inf = HUGE_VALF;
     const auto analyze = [&](const std::vector<float>& x) {
-      return kernels.analyze(x.data(), x.size());
+      return kernels.analyze(BytesOf(x), x.size());
     };
-    EXPECT_FALSE(analyze({1, NAN, 2}).valid);
-    EXPECT_FALSE(analyze(std::vector<float>(40, -inf)).valid);
-    EXPECT_FALSE(analyze({1, inf}).valid);
-    EXPECT_TRUE(analyze({5000, 1}).valid);
+    EXPECT_FALSE(analyze({1, NAN, 2}).in_range);
+    EXPECT_FALSE(analyze(std::vector<float>(40, -inf)).in_range);
+    EXPECT_FALSE(analyze({1, inf}).in_range);
     EXPECT_FALSE(analyze({5000, 1}).in_range);
+    EXPECT_FALSE(analyze({-5000, -inf}).in_range);
     std::vector<float> ties(100, 1.0F);
     ties[37] = ties[80] = 7.0F;
     EXPECT_EQ(analyze(ties).argmax, 37);
-    const FloatRowStats alone = analyze({3});
-    EXPECT_EQ(alone.tail, 0.0);
-    EXPECT_EQ(analyze({3, -inf, 3 - 131}).tail, 0.0);
+    EXPECT_EQ(static_cast<float>(analyze({3}).tail), 0.0F);
+    EXPECT_EQ(static_cast<float>(analyze({3, -inf, 3 - 131}).tail), 0.0F);
+  }
+}
+
+// The reference of a row comes from its first classes; what lies far above it changes it, and a
+// maximum at any place gives the tail that a rotation of the row gives.
+TEST_F(TargetsTest, ReferencesChangeInMidRow) {
+  const RowKernels& kernels = GetRowKernels(DType::kFloat32, DType::kFloat32);
+  for (const float first : {-HUGE_VALF, -3000.0F, -1e9F, -500.0F, 0.0F}) {
+    for (const size_t at : {64U, 1023U, 1024U, 3000U, 4095U}) {
+      std::vector<float> x(4096, first);
+      x[at] = 700.0F;
+      x[(at + 100) % 4096] = 698.5F;
+      const FloatRowStats stats = kernels.analyze(BytesOf(x), x.size());
+      ASSERT_TRUE(stats.in_range);
+      EXPECT_EQ(stats.argmax, static_cast<int64_t>(at));
+      EXPECT_NEAR(stats.tail, std::exp(-1.5), 1e-7) << first << " " << at;
+    }
   }
 }
 

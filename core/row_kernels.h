@@ -1,0 +1,153 @@
+// Passes over rows of logits: the interface, free of instruction sets.
+//
+// Two families. In float32 arithmetic, for class indices without smoothing over float32 and half
+// types: rows of more than 64 classes one at a time, narrower ones in tiles of many positions. In
+// double, for everything else. The arithmetic of both is fixed: virtual lanes whatever the machine
+// has (sixteen float32, eight double), one fused multiply-add for each that is written, fixed
+// trees, no library functions. So all instruction sets give the same bits.
+//
+// Rows are bytes of the storage type that the kernels were fetched for, at any alignment.
+#ifndef LOSSD_CORE_ROW_KERNELS_H_
+#define LOSSD_CORE_ROW_KERNELS_H_
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+#include "core/dtype.h"
+
+namespace lossd {
+
+/// What the passes in float32 find out about a row.
+struct FloatRowStats {
+  bool in_range = false;  ///< False: NaN, +inf, all -inf, or |max| > 1024; the rest is not set.
+  float max = 0;
+  int64_t argmax = 0;        ///< Lowest index of the maximum.
+  double tail = 0;           ///< Sum of exp(x_c - max) over all classes but argmax.
+  double max_mantissa = 1;   ///< exp(max) 2^-k, with the k that exponentials are kept relative to.
+  int32_t max_exponent = 0;  ///< That k.
+};
+
+/// Exponentials are kept times this, 1 / 2^61 being undone by a gradient's factor.
+inline constexpr double kExponentialScale = 0x1p-61;
+
+/// Whether a gradient's factor is exact to an ulp in float32, keeps products in range, and lets
+/// what stands for exp(-inf) vanish.
+inline constexpr double kLeastFactor = 0x1p-120;
+inline constexpr double kGreatestFactor = 0x1p-31;
+inline bool FactorFits(double factor) {
+  return factor == 0.0 || (std::abs(factor) > kLeastFactor && std::abs(factor) < kGreatestFactor);
+}
+
+/// Positions that are evaluated at once where classes are few, one in each lane.
+inline constexpr size_t kGroup = 16;
+/// Up to so many classes rows are evaluated in tiles; beyond, each by itself. What a row gives must
+/// not depend on how it lies in memory, so the number of classes alone decides.
+inline constexpr size_t kMaxTileClasses = 64;
+/// Logits of a tile, and its positions: about a quarter of a first-level cache.
+inline constexpr size_t kTileElements = 2048;
+inline constexpr size_t kTilePositions = 256;
+
+/// Positions of a tile of rows of so many classes, whole groups.
+constexpr size_t TilePositions(size_t classes) {
+  const size_t fit = kTileElements / classes / kGroup * kGroup;
+  return fit < kTilePositions ? fit : kTilePositions;
+}
+
+/// Where a tile lies in memory: element (class c, position i) at c * class_step + i *
+/// position_step, in elements.
+struct TileLayout {
+  size_t classes = 0;
+  size_t count = 0;  ///< Positions, 1 to TilePositions(classes).
+  size_t class_step = 1;
+  size_t position_step = 1;
+};
+
+/// Positions with their classes apart, [classes, kTilePositions at most].
+struct FloatTile {
+  size_t classes = 0;
+  size_t step = 0;        ///< Positions from a class to the next: `count` rounded up to groups.
+  bool gradient = false;  ///< Whether the gradient is wanted.
+  const double* class_weight = nullptr;        ///< Null: all 1.
+  alignas(64) float logits[kTileElements];     ///< [classes, step]; unused lanes are finite.
+  alignas(64) int32_t labels[kTilePositions];  ///< -1 where there is none.
+  alignas(64) double scales[kTilePositions];   ///< What gradients are multiplied by.
+  // Results.
+  alignas(64) float gradients[kTileElements];        ///< [classes, step]
+  alignas(64) float losses[kTilePositions];          ///< Weighted and rounded; 0 without a label.
+  alignas(64) double negative_logs[kTilePositions];  ///< -l_y
+  alignas(64) double log_sum_exps[kTilePositions];
+  alignas(64) int32_t argmax[kTilePositions];  ///< Lowest index of the maximum.
+  bool good[kTilePositions];  ///< False: needs the passes in double; its results are void.
+  bool all_good = false;      ///< Whether all lanes are.
+  // Rows on their way in and out.
+  alignas(64) float rows[kTileElements];
+};
+
+/// A weight beyond this over the classes could lift what stands for exp(-inf) into the last place
+/// of a loss in float32.
+inline constexpr double kGreatestWeight = 0x1p33;
+
+/// What the passes in double find out about a row.
+struct WideRowStats {
+  double max = 0;
+  double tail = 0;      ///< Sum of exp(x_c - max) times the row's scale over all but `argmax`.
+  double log_norm = 0;  ///< log(sum_c exp(x_c - max)).
+  int64_t argmax = 0;   ///< Lowest index of the maximum.
+  bool valid = false;   ///< False: +inf or NaN among the logits, or all -inf.
+};
+
+/// The masses of a row's classes, m_c = w_c (sharp t_c + smooth), or w_c smooth without t.
+struct MassSource {
+  const std::byte* probabilities = nullptr;  ///< Of the target's storage type; may be null.
+  const double* weight = nullptr;            ///< Null: all 1.
+  double sharp = 1.0;
+  double smooth = 0.0;
+};
+
+/// Passes for the instruction set of this machine and one pair of storage types.
+struct RowKernels {
+  // In float32. Null for float64.
+  FloatRowStats (*analyze)(const std::byte* x, size_t classes);
+  /// out[c] = RN(factor exp(x_c) 2^(61 - max_exponent)), `out` of the same storage type, written by
+  /// streaming stores with `stream`; `out` may be `x`. Needs stats in range.
+  void (*scale_exponentials)(const std::byte* x, size_t classes, const FloatRowStats& stats,
+                             float factor, bool stream, std::byte* out);
+  void (*load_tile)(const std::byte* from, const TileLayout& layout, FloatTile* tile);
+  void (*evaluate_tile)(FloatTile* tile);
+  /// Writes the gradients of the positions that are good.
+  void (*store_tile)(const TileLayout& layout, bool stream, FloatTile* tile, std::byte* to);
+
+  // In double. `exponentials` has room for `classes`: exp(x_c - max) times WideScale.
+  WideRowStats (*analyze_wide)(const std::byte* x, size_t classes, double* exponentials);
+  /// Sum of m_c (max - x_c), leaving out zero masses; the sum of masses in *total.
+  double (*sum_masses)(const std::byte* x, size_t classes, double max, const MassSource& masses,
+                       double* total);
+  /// out[c] = RN(factor exponentials[c] / WideScale).
+  void (*scale_wide)(const double* exponentials, size_t classes, double factor, std::byte* out);
+  /// out[c] = RN(scale (total exponentials[c] / norm - m_c)), norm without WideScale.
+  void (*mass_gradient)(const double* exponentials, size_t classes, double total, double norm,
+                        double scale, const MassSource& masses, std::byte* out);
+  /// The gradient of probabilities, RN(scale f_c (-l_c)) with f_c = sharp w_c, zero factors giving
+  /// zero; `out` is of the target's storage type.
+  void (*target_gradient)(const std::byte* x, size_t classes, const WideRowStats& stats,
+                          double scale, const MassSource& masses, std::byte* out);
+  /// terms[c] = scale u_c (-l_c) with u_c = sharp t_c + smooth; NaN for a row that is not valid.
+  void (*weight_terms)(const std::byte* x, size_t classes, const WideRowStats& stats, double scale,
+                       const MassSource& masses, double* terms);
+};
+
+/// Exponentials of float64 logits are kept times 2^128: a sum of subnormal ones would lose its
+/// bits. For narrower logits double has range enough.
+constexpr double WideScale(DType input) { return input == DType::kFloat64 ? 0x1p128 : 1.0; }
+
+/// To be fetched once for a range of rows, not for each. `target` is the type of probabilities: the
+/// input's, or float32 beside a half.
+const RowKernels& GetRowKernels(DType input, DType target);
+
+/// Name of the instruction set in use, such as "AVX2".
+const char* InstructionSet();
+
+}  // namespace lossd
+
+#endif  // LOSSD_CORE_ROW_KERNELS_H_

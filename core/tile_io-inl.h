@@ -1,0 +1,199 @@
+// Tiles on their way from memory and back, for storage type T, compiled once for each instruction
+// set.
+
+#if defined(LOSSD_CORE_TILE_IO_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LOSSD_CORE_TILE_IO_INL_H_
+#undef LOSSD_CORE_TILE_IO_INL_H_
+#else
+#define LOSSD_CORE_TILE_IO_INL_H_
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "core/float_vec-inl.h"
+#include "core/load.h"
+#include "core/row_kernels.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lossd::HWY_NAMESPACE {
+
+/// Widens a run of elements.
+template <typename T>
+HWY_INLINE void WidenRun(const T* from, size_t count, float* to) {
+  if constexpr (std::is_same_v<T, float>) {
+    std::memcpy(to, from, count * sizeof(float));
+  } else {
+    size_t i = 0;
+    for (; i + kLanes <= count; i += kLanes) hn::StoreU(LoadVector(from + i), D(), to + i);
+    for (; i < count; ++i) {
+      to[i] = ToFloat(LoadRaw<T>(reinterpret_cast<const std::byte*>(from + i)));
+    }
+  }
+}
+
+/// Rounds a run of finite elements to T and writes it, with streaming stores where asked.
+template <typename T>
+HWY_INLINE void NarrowRun(const float* from, size_t count, bool stream, T* to) {
+  if (std::is_same_v<T, float> && !stream) {
+    std::memcpy(to, from, count * sizeof(float));
+    return;
+  }
+  size_t i = 0;
+  const auto plain = [&](size_t end) {
+    for (; i + kLanes <= end; i += kLanes) StoreVector(hn::LoadU(D(), from + i), to + i);
+    if (i == end) return;
+    HWY_ALIGN float padded[kLanes] = {};
+    HWY_ALIGN T lanes[kLanes];
+    std::memcpy(padded, from + i, (end - i) * sizeof(float));
+    StoreVector(hn::Load(D(), padded), lanes);
+    std::memcpy(to + i, lanes, (end - i) * sizeof(T));
+    i = end;
+  };
+  if (stream) {
+    constexpr size_t kLine = 64 / sizeof(T);
+    plain(ElementsToLine(to, count));
+    for (; i + kLine <= count; i += kLine) {
+      for (size_t p = 0; p < kLine; p += kLanes) {
+        StoreVector<true>(hn::LoadU(D(), from + i + p), to + i + p);
+      }
+    }
+  }
+  plain(count);
+}
+
+#if HWY_TARGET != HWY_SCALAR
+/// Four rows of four to four columns of four; its own inverse.
+HWY_INLINE void TransposeFour(const float* from, size_t from_step, float* to, size_t to_step) {
+  const hn::Full128<float> d;
+  const hn::Full128<double> wide;
+  const auto r0 = hn::LoadU(d, from);
+  const auto r1 = hn::LoadU(d, from + from_step);
+  const auto r2 = hn::LoadU(d, from + 2 * from_step);
+  const auto r3 = hn::LoadU(d, from + 3 * from_step);
+  const auto a = hn::BitCast(wide, hn::InterleaveLower(d, r0, r1));
+  const auto b = hn::BitCast(wide, hn::InterleaveLower(d, r2, r3));
+  const auto c = hn::BitCast(wide, hn::InterleaveUpper(d, r0, r1));
+  const auto e = hn::BitCast(wide, hn::InterleaveUpper(d, r2, r3));
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(wide, a, b)), d, to);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(wide, a, b)), d, to + to_step);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(wide, c, e)), d, to + 2 * to_step);
+  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(wide, c, e)), d, to + 3 * to_step);
+}
+#endif
+
+/// [rows, columns], `from_step` apart, to [columns, rows], `to_step` apart.
+HWY_INLINE void TransposeFloats(const float* from, size_t rows, size_t columns, size_t from_step,
+                                float* to, size_t to_step) {
+  size_t whole = 0;
+#if HWY_TARGET != HWY_SCALAR
+  if (columns >= 4) {
+    whole = rows / 4 * 4;
+    for (size_t r = 0; r < whole; r += 4) {
+      size_t c = 0;
+      for (; c + 4 <= columns; c += 4) {
+        TransposeFour(from + r * from_step + c, from_step, to + c * to_step + r, to_step);
+      }
+      // The last columns once more, with some before them.
+      c = columns - 4;
+      if (columns % 4 != 0) {
+        TransposeFour(from + r * from_step + c, from_step, to + c * to_step + r, to_step);
+      }
+    }
+  }
+#endif
+  for (size_t r = whole; r < rows; ++r) {
+    for (size_t c = 0; c < columns; ++c) to[c * to_step + r] = from[r * from_step + c];
+  }
+}
+
+/// Two or three columns, a number that the compiler can make shuffles of.
+template <size_t kColumns, bool kToTile>
+HWY_INLINE void MoveNarrowRows(float* rows, size_t count, float* tile, size_t step) {
+  for (size_t i = 0; i < count; ++i) {
+    for (size_t c = 0; c < kColumns; ++c) {
+      if constexpr (kToTile) {
+        tile[c * step + i] = rows[i * kColumns + c];
+      } else {
+        rows[i * kColumns + c] = tile[c * step + i];
+      }
+    }
+  }
+}
+
+template <bool kToTile>
+HWY_INLINE void MoveRows(float* rows, size_t count, size_t classes, float* tile, size_t step) {
+  if (classes == 1) return MoveNarrowRows<1, kToTile>(rows, count, tile, step);
+  if (classes == 2) return MoveNarrowRows<2, kToTile>(rows, count, tile, step);
+  if (classes == 3) return MoveNarrowRows<3, kToTile>(rows, count, tile, step);
+  if constexpr (kToTile) {
+    TransposeFloats(rows, count, classes, classes, tile, step);
+  } else {
+    // Columns of the tile are rows of memory; a whole number of fours, so that the rest is not
+    // moved one by one: lanes beyond `count` are not stored.
+    const size_t whole = count / 4 * 4;
+    for (size_t i = 0; i < whole; i += 4) {
+      TransposeFloats(tile + i, classes, 4, step, rows + i * classes, classes);
+    }
+    for (size_t i = whole; i < count; ++i) {
+      for (size_t c = 0; c < classes; ++c) rows[i * classes + c] = tile[c * step + i];
+    }
+  }
+}
+
+/// Gathers logits; lanes beyond the layout's positions get zeros.
+template <typename T>
+void LoadTile(const std::byte* from, const TileLayout& layout, FloatTile* tile) {
+  const T* x = reinterpret_cast<const T*>(from);
+  const size_t classes = tile->classes = layout.classes;
+  const size_t count = layout.count;
+  const size_t step = tile->step = (count + kGroup - 1) / kGroup * kGroup;
+  for (size_t c = 0; c < classes && count < step; ++c) {
+    std::fill(tile->logits + c * step + count, tile->logits + (c + 1) * step, 0.0F);
+  }
+  if (layout.position_step == 1) {
+    for (size_t c = 0; c < classes; ++c) {
+      WidenRun(x + c * layout.class_step, count, tile->logits + c * step);
+    }
+    return;
+  }
+  WidenRun(x, count * classes, tile->rows);
+  MoveRows<true>(tile->rows, count, classes, tile->logits, step);
+}
+
+/// Scatters the gradients of those lanes alone that are good.
+template <typename T>
+void StoreGoodLanes(const TileLayout& layout, const FloatTile& tile, std::byte* to) {
+  for (size_t i = 0; i < layout.count; ++i) {
+    if (!tile.good[i]) continue;
+    for (size_t c = 0; c < layout.classes; ++c) {
+      const auto value = static_cast<double>(tile.gradients[c * tile.step + i]);
+      StoreRaw(to + (c * layout.class_step + i * layout.position_step) * sizeof(T),
+               Narrow<T>(value));
+    }
+  }
+}
+
+template <typename T>
+void StoreTile(const TileLayout& layout, bool stream, FloatTile* tile, std::byte* to) {
+  if (!tile->all_good) return StoreGoodLanes<T>(layout, *tile, to);
+  T* out = reinterpret_cast<T*>(to);
+  if (layout.position_step == 1) {
+    for (size_t c = 0; c < layout.classes; ++c) {
+      NarrowRun(tile->gradients + c * tile->step, layout.count, stream,
+                out + c * layout.class_step);
+    }
+    return;
+  }
+  MoveRows<false>(tile->rows, layout.count, layout.classes, tile->gradients, tile->step);
+  NarrowRun(tile->rows, layout.count * layout.classes, stream, out);
+}
+
+}  // namespace lossd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // LOSSD_CORE_TILE_IO_INL_H_
