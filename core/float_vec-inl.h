@@ -248,9 +248,10 @@ class ScaledExp {
     for (size_t i = 0; i < kCount; ++i) {
       p[i] = FusedMulAdd(square[i], hn::Set(d, 0x1.6a23f0p-10F), p[i]);
     }
-    for (size_t i = 0; i < kCount; ++i) x[i] = hn::Add(x[i], hn::Set(d, 1.0F));
     for (size_t i = 0; i < kCount; ++i) p[i] = FusedMulAdd(p[i], square[i], low[i]);
+    // The sum with 1 comes last: what is rounded before it is small.
     for (size_t i = 0; i < kCount; ++i) p[i] = FusedMulAdd(p[i], square[i], x[i]);
+    for (size_t i = 0; i < kCount; ++i) p[i] = hn::Add(p[i], hn::Set(d, 1.0F));
     for (size_t i = 0; i < kCount; ++i) {
       const auto power = hn::ShiftLeft<23>(hn::BitCast(di, shifted[i]));
       x[i] = hn::BitCast(d, hn::Add(hn::BitCast(di, p[i]), power));

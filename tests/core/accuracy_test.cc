@@ -97,8 +97,8 @@ Worst MeasureRows(DType dtype, const std::vector<size_t>& sizes) {
 }
 
 const std::vector<size_t>& Sizes() {
-  static const std::vector<size_t> sizes = {1,  2,  3,  7,   8,    9,    15,   16,
-                                            17, 31, 64, 100, 1000, 4096, 20000};
+  static const std::vector<size_t> sizes = {1,  2,  3,  7,   8,    9,    15,    16,
+                                            17, 31, 64, 100, 1000, 4096, 20000, 200000};
   return sizes;
 }
 

@@ -19,7 +19,7 @@
 namespace lossd {
 namespace {
 
-constexpr uint64_t kGolden = 0xbe83b7d5bf557a61;
+constexpr uint64_t kGolden = 0x9c2eb46a88d8b4cf;
 
 /// FNV-1a over values as bits.
 class Hash {

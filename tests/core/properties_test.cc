@@ -2,13 +2,16 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <numeric>
 #include <random>
 #include <vector>
 
+#include "core/batch.h"
 #include "core/error.h"
+#include "core/pool.h"
 #include "core/summary.h"
 #include "tests/support/problem.h"
 
@@ -35,7 +38,34 @@ TEST(Properties, ThreadsDoNotMatter) {
   for (double& value : x) value = normal(random);
   for (double& label : labels) label = static_cast<double>(random() % 1000);
   const OwnedProblem large = MakeIndex(DType::kFloat32, {3000, 1000}, x, labels);
-  EXPECT_EQ(Difference(*RunBatch(large, 1), *RunBatch(large, 7)), "");
+  const Results one = *RunBatch(large, 1);
+  EXPECT_EQ(Difference(one, *RunBatch(large, 7)), "");
+  // By the pool that comes with core, 1 to 16 threads.
+  const auto plan = large.plan();
+  for (int threads = 1; threads <= 16; ++threads) {
+    ForkJoinPool pool(threads);
+    Bytes loss(one.loss.size());
+    Bytes gradient(one.grad_input.size());
+    OutputBuffers outputs;
+    outputs.loss = loss.data();
+    outputs.grad_input = gradient.data();
+    ASSERT_TRUE(EvaluateBatch(plan, large.operands(), outputs, &pool).ok());
+    EXPECT_EQ(loss, one.loss) << threads;
+    EXPECT_EQ(gradient, one.grad_input) << threads;
+  }
+}
+
+TEST(Properties, ThePoolRunsEachTaskOnce) {
+  ForkJoinPool pool(4);
+  for (const int64_t count : {0, 1, 2, 3, 100, 1000}) {
+    for (int repeat = 0; repeat < 50; ++repeat) {
+      std::vector<std::atomic<int>> runs(static_cast<size_t>(count));
+      pool.Run(count, [&](int64_t index, Scratch* /*scratch*/) {
+        runs[static_cast<size_t>(index)].fetch_add(1);
+      });
+      for (const std::atomic<int>& times : runs) ASSERT_EQ(times.load(), 1);
+    }
+  }
 }
 
 TEST(Properties, RowOrderPermutesOutputsAndKeepsTheReducedLoss) {
