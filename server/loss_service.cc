@@ -73,8 +73,8 @@ LossService::EvaluateMany(grpc::CallbackServerContext* /*call*/) {
   return NewManyReactor(context_);
 }
 
-grpc::ServerBidiReactor<v1::EvaluateStreamRequest, v1::EvaluateStreamResponse>*
-LossService::EvaluateStream(grpc::CallbackServerContext* /*call*/) {
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* LossService::EvaluateStream(
+    grpc::CallbackServerContext* /*call*/) {
   return NewStreamReactor(context_);
 }
 

@@ -11,7 +11,14 @@
 
 namespace lossd {
 
-class LossService final : public v1::LossService::CallbackService {
+/// Streams of great tensors are taken as raw bytes; the rest as messages.
+using LossServiceBase = v1::LossService::WithCallbackMethod_Evaluate<
+    v1::LossService::WithCallbackMethod_EvaluateMany<
+        v1::LossService::WithRawCallbackMethod_EvaluateStream<
+            v1::LossService::WithCallbackMethod_Combine<
+                v1::LossService::WithCallbackMethod_GetServerInfo<v1::LossService::Service>>>>>;
+
+class LossService final : public LossServiceBase {
  public:
   LossService(const EvaluationContext& context, v1::GetServerInfoResponse info)
       : context_(context), info_(std::move(info)) {}
@@ -21,7 +28,7 @@ class LossService final : public v1::LossService::CallbackService {
                                      v1::EvaluateResponse* response) override;
   grpc::ServerBidiReactor<v1::EvaluateManyRequest, v1::EvaluateManyResponse>* EvaluateMany(
       grpc::CallbackServerContext* call) override;
-  grpc::ServerBidiReactor<v1::EvaluateStreamRequest, v1::EvaluateStreamResponse>* EvaluateStream(
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* EvaluateStream(
       grpc::CallbackServerContext* call) override;
   grpc::ServerUnaryReactor* Combine(grpc::CallbackServerContext* call,
                                     const v1::CombineRequest* request,

@@ -1,47 +1,68 @@
 #include "server/stream_reactor.h"
 
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/proto_buffer_reader.h>
 #include <grpcpp/support/server_callback.h>
+#include <grpcpp/support/slice.h>
 
 #include <cstddef>
 #include <memory>
 #include <mutex>
 #include <new>
-#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
-#include "absl/types/span.h"
 #include "core/error.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"
+#include "proto/codec/stream_codec.h"
 #include "server/engine/stream_session.h"
 #include "server/request_evaluation.h"
 
 namespace lossd {
 namespace {
 
-absl::Span<const std::byte> AsBytes(const std::string& bytes) {
-  return {reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()};  // NOLINT(*-cast)
-}
-
-std::string* FieldOf(Output output, v1::EvaluateStreamResponse* response) {
+int FieldOf(Output output) {
   switch (output) {
     case Output::kLoss:
-      return response->mutable_loss();
+      return v1::EvaluateStreamResponse::kLossFieldNumber;
     case Output::kLogSumExp:
-      return response->mutable_log_sum_exp();
+      return v1::EvaluateStreamResponse::kLogSumExpFieldNumber;
     case Output::kGradTarget:
-      return response->mutable_grad_target();
+      return v1::EvaluateStreamResponse::kGradTargetFieldNumber;
     case Output::kGradWeight:
-      return response->mutable_grad_weight();
+      return v1::EvaluateStreamResponse::kGradWeightFieldNumber;
     default:
-      return response->mutable_grad_input();
+      return v1::EvaluateStreamResponse::kGradInputFieldNumber;
   }
 }
 
+/// A slice that lends bytes to gRPC and keeps their owner until gRPC lets go of them.
+grpc::Slice Lend(const OutputPart& part) {
+  auto* owner = new std::shared_ptr<const void>(part.owner);
+  return {const_cast<std::byte*>(part.bytes.data()), part.bytes.size(),
+          [](void* held) { delete static_cast<std::shared_ptr<const void>*>(held); }, owner};
+}
+
+/// The wire form of a reply; outputs are lent, not copied.
+grpc::ByteBuffer Encode(const StreamReply& reply) {
+  std::vector<grpc::Slice> slices;
+  for (const OutputPart& part : reply.parts) {
+    slices.emplace_back(FieldPrefix(FieldOf(part.output), part.bytes.size()));
+    slices.push_back(Lend(part));
+  }
+  if (reply.summary) {
+    v1::EvaluateStreamResponse rest;
+    ToWire(*reply.summary, rest.mutable_summary());
+    slices.emplace_back(rest.SerializeAsString());
+  }
+  return {slices.data(), slices.size()};
+}
+
 class StreamReactor final
-    : public grpc::ServerBidiReactor<v1::EvaluateStreamRequest, v1::EvaluateStreamResponse>,
+    : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
       public std::enable_shared_from_this<StreamReactor> {
  public:
   explicit StreamReactor(const EvaluationContext& context) : context_(context) {}
@@ -56,7 +77,7 @@ class StreamReactor final
     const std::lock_guard<std::mutex> lock(mutex_);
     reading_ = false;
     if (!ok) half_closed_ = true;
-    if (status_.ok()) status_ = ok ? TakeOrRefuse(incoming_) : End();
+    if (status_.ok()) status_ = ok ? TakeOrRefuse(&incoming_) : End();
     if (!status_.ok() && session_ != nullptr) session_->Cancel();
     Pump();
   }
@@ -79,24 +100,41 @@ class StreamReactor final
 
  private:
   // gRPC swallows exceptions, and the call would never end.
-  absl::Status TakeOrRefuse(const v1::EvaluateStreamRequest& message) {
+  absl::Status TakeOrRefuse(grpc::ByteBuffer* buffer) {
     try {
-      return Take(message);
+      return Take(buffer);
     } catch (const std::bad_alloc&) {
       return OutOfMemory();
     }
   }
 
-  absl::Status Take(const v1::EvaluateStreamRequest& message) {
-    if (message.has_header()) {
-      LOSSD_RETURN_IF_ERROR(Open(message.header()));
+  absl::Status Take(grpc::ByteBuffer* buffer) {
+    using Request = v1::EvaluateStreamRequest;
+    grpc::ProtoBufferReader reader(buffer);
+    if (!reader.status().ok()) {
+      return absl::InternalError("the message cannot be read: its compression is unknown");
+    }
+    WireFields fields;
+    LOSSD_RETURN_IF_ERROR(WireFields::Read(&reader, kStreamRequestSubmessages, &fields));
+    if (fields.has(Request::kHeaderFieldNumber)) {
+      v1::EvaluateStreamHeader header;
+      if (!header.ParseFromString(fields.Joined(Request::kHeaderFieldNumber))) {
+        return InvalidField("header", "MALFORMED_MESSAGE", "expected an EvaluateStreamHeader");
+      }
+      LOSSD_RETURN_IF_ERROR(Open(header));
     } else if (session_ == nullptr) {
       return InvalidField("header", "HEADER_MISSING", "expected it in the first message");
     }
-    LOSSD_RETURN_IF_ERROR(session_->Append(Operand::kTarget, AsBytes(message.target())));
-    LOSSD_RETURN_IF_ERROR(session_->Append(Operand::kGradOutput, AsBytes(message.grad_output())));
-    LOSSD_RETURN_IF_ERROR(session_->Append(Operand::kInput, AsBytes(message.input())));
+    LOSSD_RETURN_IF_ERROR(Append(Operand::kTarget, fields.pieces(Request::kTargetFieldNumber)));
+    LOSSD_RETURN_IF_ERROR(
+        Append(Operand::kGradOutput, fields.pieces(Request::kGradOutputFieldNumber)));
+    LOSSD_RETURN_IF_ERROR(Append(Operand::kInput, fields.pieces(Request::kInputFieldNumber)));
     return session_->CheckSkew();
+  }
+
+  absl::Status Append(Operand operand, const Pieces& pieces) {
+    for (const auto& piece : pieces) LOSSD_RETURN_IF_ERROR(session_->Append(operand, piece));
+    return absl::OkStatus();
   }
 
   absl::Status Open(const v1::EvaluateStreamHeader& header) {
@@ -147,16 +185,8 @@ class StreamReactor final
   void Write() {
     const auto reply = session_->TakeReply();
     if (!reply) return;
-    outgoing_.Clear();
-    for (const OutputPart& part : reply->parts) {
-      FieldOf(part.output, &outgoing_)
-          ->assign(reinterpret_cast<const char*>(part.bytes.data()),  // NOLINT(*-cast)
-                   part.bytes.size());
-    }
-    if (reply->summary) {
-      ToWire(*reply->summary, outgoing_.mutable_summary());
-      last_written_ = true;
-    }
+    outgoing_ = Encode(*reply);
+    last_written_ = reply->summary.has_value();
     writing_ = true;
     StartWrite(&outgoing_);
   }
@@ -170,8 +200,8 @@ class StreamReactor final
   std::shared_ptr<StreamReactor> self_;
 
   std::mutex mutex_;
-  v1::EvaluateStreamRequest incoming_;
-  v1::EvaluateStreamResponse outgoing_;
+  grpc::ByteBuffer incoming_;
+  grpc::ByteBuffer outgoing_;
   std::shared_ptr<StreamSession> session_;
   absl::Status status_;
   bool reading_ = false;
@@ -184,7 +214,7 @@ class StreamReactor final
 
 }  // namespace
 
-grpc::ServerBidiReactor<v1::EvaluateStreamRequest, v1::EvaluateStreamResponse>* NewStreamReactor(
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* NewStreamReactor(
     const EvaluationContext& context) {
   auto reactor = std::make_shared<StreamReactor>(context);
   reactor->Start(reactor);

@@ -1,0 +1,88 @@
+#include "proto/codec/stream_codec.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "core/error.h"
+
+namespace lossd {
+namespace {
+
+using google::protobuf::io::CodedInputStream;
+using google::protobuf::io::CodedOutputStream;
+using google::protobuf::internal::WireFormatLite;
+
+/// Takes `length` bytes in place; false where the stream ends before them.
+bool TakePieces(CodedInputStream* input, size_t length, Pieces* pieces) {
+  while (length > 0) {
+    const void* data = nullptr;
+    int available = 0;
+    if (!input->GetDirectBufferPointer(&data, &available)) return false;
+    const size_t taken = std::min(length, static_cast<size_t>(available));
+    pieces->push_back({static_cast<const std::byte*>(data), taken});
+    if (!input->Skip(static_cast<int>(taken))) return false;
+    length -= taken;
+  }
+  return true;
+}
+
+}  // namespace
+
+absl::Status WireFields::Read(google::protobuf::io::ZeroCopyInputStream* from, unsigned submessages,
+                              WireFields* to) {
+  const auto malformed = [] {
+    return InvalidField("message", "MALFORMED_MESSAGE", "expected a protobuf message");
+  };
+  CodedInputStream input(from);
+  for (;;) {
+    const uint32_t tag = input.ReadTag();
+    if (tag == 0) {
+      // A zero tag in mid-message is as bad as a cut one.
+      return input.ConsumedEntireMessage() ? absl::OkStatus() : malformed();
+    }
+    const int field = WireFormatLite::GetTagFieldNumber(tag);
+    const bool delimited =
+        WireFormatLite::GetTagWireType(tag) == WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
+    if (!delimited || field >= kFields) {
+      if (field == 0 || !WireFormatLite::SkipField(&input, tag)) return malformed();
+      continue;
+    }
+    uint32_t length = 0;
+    if (!input.ReadVarint32(&length) || length > uint32_t{1} << 30U) return malformed();
+    Pieces& pieces = to->fields_[static_cast<size_t>(field)];
+    if ((submessages >> static_cast<unsigned>(field) & 1U) == 0) pieces.clear();
+    to->seen_ |= 1U << static_cast<unsigned>(field);
+    if (!TakePieces(&input, length, &pieces)) return malformed();
+  }
+}
+
+size_t WireFields::size(int field) const {
+  size_t sum = 0;
+  for (const auto& piece : pieces(field)) sum += piece.size();
+  return sum;
+}
+
+std::string WireFields::Joined(int field) const {
+  std::string joined;
+  joined.reserve(size(field));
+  for (const auto& piece : pieces(field)) {
+    joined.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+  }
+  return joined;
+}
+
+std::string FieldPrefix(int field, size_t size) {
+  uint8_t bytes[16];
+  uint8_t* end = CodedOutputStream::WriteTagToArray(
+      WireFormatLite::MakeTag(field, WireFormatLite::WIRETYPE_LENGTH_DELIMITED), bytes);
+  end = CodedOutputStream::WriteVarint64ToArray(size, end);
+  return {reinterpret_cast<const char*>(bytes), static_cast<size_t>(end - bytes)};
+}
+
+}  // namespace lossd
