@@ -176,7 +176,7 @@ class FloatRow {
         max[p] = hn::Max(max[p], hn::Max(hn::Max(e[0], e[1]), hn::Max(e[2], e[3])));
         seen = hn::Add(seen, hn::Add(hn::Add(e[0], e[1]), hn::Add(e[2], e[3])));
         exp.Apply(e);
-        sums.Add(p, hn::Add(hn::Add(e[0], e[1]), hn::Add(e[2], e[3])));
+        for (const V& part : e) sums.Add(p, part);
       }
     }
     for (; i < end; i += kChunk) AddWithCare(i, without, &sums, max, &seen);
@@ -190,24 +190,15 @@ class FloatRow {
 
   /// A chunk that may reach beyond the row's end or hold the class to leave out.
   HWY_INLINE void AddWithCare(size_t begin, size_t without, LaneSums* sums, V* max, V* seen) const {
-    const D d;
-    Block e[4];
-    for (Block& terms : e) {
-      for (V& part : terms.parts) part = hn::Zero(d);
-      if (begin < classes_) {
-        terms = LoadAt(begin);
-        for (size_t p = 0; p < kParts; ++p) {
-          max[p] = hn::Max(max[p], terms.parts[p]);
-          *seen = hn::Add(*seen, terms.parts[p]);
-        }
-        exp_.Apply(terms.parts);
-        if (without - begin < kBlock) ClearLane(without - begin, &terms);
+    for (size_t j = 0; j < 4 && begin < classes_; ++j, begin += kBlock) {
+      Block terms = LoadAt(begin);
+      for (size_t p = 0; p < kParts; ++p) {
+        max[p] = hn::Max(max[p], terms.parts[p]);
+        *seen = hn::Add(*seen, terms.parts[p]);
       }
-      begin += kBlock;
-    }
-    for (size_t p = 0; p < kParts; ++p) {
-      sums->Add(
-          p, hn::Add(hn::Add(e[0].parts[p], e[1].parts[p]), hn::Add(e[2].parts[p], e[3].parts[p])));
+      exp_.Apply(terms.parts);
+      if (without - begin < kBlock) ClearLane(without - begin, &terms);
+      for (size_t p = 0; p < kParts; ++p) sums->Add(p, terms.parts[p]);
     }
   }
 
@@ -243,34 +234,14 @@ class FloatRow {
 
   /// The sum of all exponentials but that of `argmax`, whose own is `top`.
   HWY_INLINE double TailWithout(size_t argmax, double top) const {
-    // Its chunk was added in float32, the four terms of its lane by one tree: put in what that
-    // tree gives without it.
-    const size_t in_span = argmax - best_begin_;
-    const size_t lane = in_span % kBlock;
-    const size_t mine = in_span % kChunk / kBlock;
-    HWY_ALIGN float x[kBlock];
-    std::fill(x, x + kBlock, -std::numeric_limits<float>::infinity());
-    for (size_t j = 0; j < 4; ++j) {
-      const size_t c = argmax + (j * kBlock) - (mine * kBlock);
-      if (c < classes_) {
-        x[j] = static_cast<float>(Widen(LoadRaw<T>(reinterpret_cast<const std::byte*>(x_ + c))));
-      }
-    }
-    Block terms;
-    for (size_t p = 0; p < kParts; ++p) terms.parts[p] = hn::Load(D(), x + p * kLanes);
-    exp_.Apply(terms.parts);
-    for (size_t p = 0; p < kParts; ++p) hn::Store(terms.parts[p], D(), x + p * kLanes);
-    // A block that lies beyond the row's end was added as zeros.
-    const size_t chunk = argmax - in_span % kChunk;
-    for (size_t j = 0; j < 4; ++j) {
-      if (chunk + j * kBlock >= classes_) x[j] = 0.0F;
-    }
-    const auto with = static_cast<double>((x[0] + x[1]) + (x[2] + x[3]));
-    x[mine] = 0.0F;
-    const auto without = static_cast<double>((x[0] + x[1]) + (x[2] + x[3]));
+    const size_t lane = (argmax - best_begin_) % kBlock;
+    Block own;
+    for (V& part : own.parts) part = hn::Set(D(), best_.max);
+    exp_.Apply(own.parts);
     HWY_ALIGN double lanes[kBlock];
     for (size_t i = 0; i < kBlock; ++i) lanes[i] = best_.lanes[i] + total_[i];
-    lanes[lane] = ((best_.lanes[lane] - with) + without) + total_[lane];
+    lanes[lane] =
+        (best_.lanes[lane] - static_cast<double>(hn::GetLane(own.parts[0]))) + total_[lane];
     const double tail = AddLanes(lanes);
     // A tiny remainder keeps all its bits: its span is summed again without the maximum.
     if (tail >= top * 0x1p-22) return tail;

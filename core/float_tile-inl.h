@@ -92,9 +92,9 @@ HWY_INLINE void SumGroup(FloatTile* tile, size_t begin, GroupStats* stats) {
       V e[4];
       ExponentialsOf<kKeep>(exp, tile->step, from, to, e);
       for (size_t j = 0; j < 4; ++j) {
-        e[j] = hn::IfThenZeroElse(hn::Eq(hn::Set(d, static_cast<float>(c + j)), argmax), e[j]);
+        const auto top = hn::Eq(hn::Set(d, static_cast<float>(c + j)), argmax);
+        tail.Add(p, hn::IfThenZeroElse(top, e[j]));
       }
-      tail.Add(p, hn::Add(hn::Add(e[0], e[1]), hn::Add(e[2], e[3])));
       from += 4 * tile->step;
       to += 4 * tile->step;
     }

@@ -334,9 +334,19 @@ class RowEvaluator {
     const double norm = Norm(stats);
     kernels_.mass_gradient(exponentials_, classes_, total, norm, scale,
                            {nullptr, weight_, sharp_, smooth_}, to);
-    const double spread = smooth_ * plan_.WeightOf(static_cast<int64_t>(label));
+    const auto top = static_cast<size_t>(stats.argmax);
+    const auto spread = [&](size_t c) { return smooth_ * plan_.WeightOf(static_cast<int64_t>(c)); };
     const double p = Unscale(1.0, exponentials_[label]) / norm;
-    Store<T>(to, static_cast<int64_t>(label), scale * (total * p - (own + spread)));
+    Store<T>(to, static_cast<int64_t>(label), scale * (total * p - (own + spread(label))));
+    StoreTopGradient(stats, total, scale, spread(top) + (top == label ? own : 0.0), to);
+  }
+
+  /// scale (total p_c - m_c) for the maximum's class. Its p may be near 1, where an error of a unit
+  /// in the last place is the greatest; 1 - p, from the tail, is then small and as exact.
+  void StoreTopGradient(const WideRowStats& stats, double total, double scale, double mass,
+                        std::byte* to) const {
+    const double rest = total * (Unscale(1.0, stats.tail) / Norm(stats));
+    Store<T>(to, stats.argmax, scale * ((total - mass) - rest));
   }
 
   void AddIndexTerms(const WideRowStats& stats, size_t label, double scale, const RowData& data,
@@ -378,8 +388,12 @@ class RowEvaluator {
     }
     if (data.grad_input == nullptr) return;
     if (!stats.valid) return FillNaN<T>(data.grad_input);
+    const auto top = static_cast<size_t>(stats.argmax);
+    const double probability = Widen(LoadRaw<P>(data.target + top * sizeof(P)));
+    const double mass = plan_.WeightOf(stats.argmax) * (sharp_ * probability + smooth_);
     kernels_.mass_gradient(exponentials_, classes_, total, Norm(stats), scale, masses,
                            data.grad_input);
+    StoreTopGradient(stats, total, scale, mass, data.grad_input);
   }
 
   /// The class of a probability target is its greatest entry, the lowest index among equals.

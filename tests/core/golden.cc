@@ -19,7 +19,7 @@
 namespace lossd {
 namespace {
 
-constexpr uint64_t kGolden = 0x9c2eb46a88d8b4cf;
+constexpr uint64_t kGolden = 0xae6bf1ee3a04afe3;
 
 /// FNV-1a over values as bits.
 class Hash {
