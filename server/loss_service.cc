@@ -69,13 +69,13 @@ grpc::ServerUnaryReactor* LossService::Evaluate(grpc::CallbackServerContext* /*c
 }
 
 grpc::ServerBidiReactor<v1::EvaluateManyRequest, v1::EvaluateManyResponse>*
-LossService::EvaluateMany(grpc::CallbackServerContext* /*call*/) {
-  return NewManyReactor(context_);
+LossService::EvaluateMany(grpc::CallbackServerContext* call) {
+  return NewManyReactor(context_, call);
 }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* LossService::EvaluateStream(
-    grpc::CallbackServerContext* /*call*/) {
-  return NewStreamReactor(context_);
+    grpc::CallbackServerContext* call) {
+  return NewStreamReactor(context_, call);
 }
 
 grpc::ServerUnaryReactor* LossService::Combine(grpc::CallbackServerContext* call,

@@ -14,10 +14,11 @@
 #include <string>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "core/kernel.h"
+#include "core/row_kernels.h"
 #include "proto/codec/version.h"
 #include "server/server.h"
 
@@ -31,6 +32,21 @@ struct Flags {
 };
 
 /// Every flag has an environment variable and a line in a config file (--config=FILE, TOML or INI).
+/// A flag in seconds; 0 stands for no limit.
+void AddDuration(CLI::App* app, const std::string& flag, const std::string& variable,
+                 absl::Duration* to, const std::string& help) {
+  app->add_option_function<double>(
+         flag,
+         [to](const double& seconds) {
+           *to = seconds > 0 ? absl::Seconds(seconds) : absl::InfiniteDuration();
+         },
+         help)
+      ->envname(variable)
+      ->check(CLI::Range(0.0, 1e6))
+      ->default_str(*to == absl::InfiniteDuration() ? "0"
+                                                    : absl::StrCat(absl::ToDoubleSeconds(*to)));
+}
+
 void AddFlags(CLI::App* app, Flags* flags) {
   app->set_version_flag("--version", lossd::kVersion);
   app->set_config("--config", "", "Read flags from this file")->envname("LOSSD_CONFIG");
@@ -64,6 +80,19 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->envname("LOSSD_MAX_CONCURRENT_STREAMS")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
+  AddDuration(app, "--header-wait", "LOSSD_HEADER_WAIT", &flags->server.header_wait,
+              "Seconds that a stream may wait for its first message");
+  AddDuration(app, "--idle-stream", "LOSSD_IDLE_STREAM", &flags->server.idle_stream,
+              "Seconds that a stream may go without a byte read or written");
+  AddDuration(app, "--max-connection-age", "LOSSD_MAX_CONNECTION_AGE",
+              &flags->server.max_connection_age,
+              "Seconds after which a connection is asked to go; 0: never");
+  AddDuration(app, "--max-connection-age-grace", "LOSSD_MAX_CONNECTION_AGE_GRACE",
+              &flags->server.max_connection_age_grace,
+              "Seconds that calls of such a connection may go on");
+  AddDuration(app, "--max-connection-idle", "LOSSD_MAX_CONNECTION_IDLE",
+              &flags->server.max_connection_idle,
+              "Seconds that a connection without calls is kept; 0: for ever");
   app->add_flag("--reflection,!--no-reflection", flags->server.reflection,
                 "Offer gRPC server reflection")
       ->envname("LOSSD_REFLECTION")

@@ -1,5 +1,6 @@
 #include "server/many_reactor.h"
 
+#include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
 #include <atomic>
@@ -18,16 +19,21 @@ namespace lossd {
 namespace {
 
 /// Requests that are read and not yet answered; past it reading waits.
-constexpr int kMaxOutstanding = 64;
+constexpr int kMaxOutstanding = 256;
 
 class ManyReactor final
     : public grpc::ServerBidiReactor<v1::EvaluateManyRequest, v1::EvaluateManyResponse>,
       public std::enable_shared_from_this<ManyReactor> {
  public:
-  explicit ManyReactor(const EvaluationContext& context) : context_(context) {}
+  ManyReactor(const EvaluationContext& context, grpc::CallbackServerContext* call)
+      : context_(context), call_(call) {}
 
   void Start(std::shared_ptr<ManyReactor> self) {
     self_ = std::move(self);
+    clock_ = context_.watch->NewClock([weak = weak_from_this()] {
+      if (const auto held = weak.lock()) held->OnIdle();
+    });
+    clock_->Set(context_.header_wait);
     const std::lock_guard<std::mutex> lock(mutex_);
     Pump();
   }
@@ -37,6 +43,7 @@ class ManyReactor final
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       reading_ = false;
+      clock_->Set(context_.idle_stream);
       if (!ok) {
         half_closed_ = true;
         return Pump();
@@ -52,6 +59,7 @@ class ManyReactor final
   void OnWriteDone(bool ok) override {
     const std::lock_guard<std::mutex> lock(mutex_);
     writing_ = false;
+    clock_->Set(context_.idle_stream);
     if (!ok) *cancelled_ = true;
     outbox_.pop_front();
     --outstanding_;
@@ -67,6 +75,17 @@ class ManyReactor final
   void OnDone() override { self_.reset(); }
 
  private:
+  /// The peer has neither sent nor taken anything for too long.
+  void OnIdle() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (finished_) return;
+    idle_ = true;
+    *cancelled_ = true;
+    // A write that its reader does not take would hold the end back for ever.
+    if (writing_) call_->TryCancel();
+    Pump();
+  }
+
   void Evaluate(const std::shared_ptr<v1::EvaluateManyRequest>& request) {
     auto response = std::make_shared<v1::EvaluateManyResponse>();
     response->set_id(request->id());
@@ -92,7 +111,10 @@ class ManyReactor final
     if (*cancelled_) {
       if (writing_) return;
       finished_ = true;
-      return Finish({grpc::CANCELLED, "the call was cancelled"});
+      clock_->Stop();
+      if (!idle_) return Finish({grpc::CANCELLED, "the call was cancelled"});
+      return Finish(ToGrpc(FieldError(absl::StatusCode::kDeadlineExceeded, "", "IDLE_STREAM",
+                                      "no byte was read or written for too long")));
     }
     if (!writing_ && !outbox_.empty()) {
       writing_ = true;
@@ -104,12 +126,15 @@ class ManyReactor final
     }
     if (half_closed_ && outstanding_ == 0) {
       finished_ = true;
+      clock_->Stop();
       Finish(grpc::Status::OK);
     }
   }
 
   const EvaluationContext& context_;
+  grpc::CallbackServerContext* const call_;
   std::shared_ptr<ManyReactor> self_;
+  std::shared_ptr<IdleWatch::Clock> clock_;
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
 
   std::mutex mutex_;
@@ -120,13 +145,14 @@ class ManyReactor final
   bool writing_ = false;
   bool half_closed_ = false;
   bool finished_ = false;
+  bool idle_ = false;
 };
 
 }  // namespace
 
 grpc::ServerBidiReactor<v1::EvaluateManyRequest, v1::EvaluateManyResponse>* NewManyReactor(
-    const EvaluationContext& context) {
-  auto reactor = std::make_shared<ManyReactor>(context);
+    const EvaluationContext& context, grpc::CallbackServerContext* call) {
+  auto reactor = std::make_shared<ManyReactor>(context, call);
   reactor->Start(reactor);
   return reactor.get();
 }

@@ -11,7 +11,7 @@ namespace lossd {
 
 /// A reactor that owns itself until the call is over. `context` must outlive the server.
 grpc::ServerBidiReactor<v1::EvaluateManyRequest, v1::EvaluateManyResponse>* NewManyReactor(
-    const EvaluationContext& context);
+    const EvaluationContext& context, grpc::CallbackServerContext* call);
 
 }  // namespace lossd
 

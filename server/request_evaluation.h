@@ -3,12 +3,14 @@
 #define LOSSD_SERVER_REQUEST_EVALUATION_H_
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 
 #include "absl/status/status.h"
 #include "core/plan.h"
 #include "lossd/v1/service.pb.h"
+#include "server/engine/idle_watch.h"
 #include "server/engine/memory_budget.h"
 #include "server/engine/stream_session.h"
 #include "server/engine/worker_pool.h"
@@ -19,8 +21,12 @@ namespace lossd {
 struct EvaluationContext {
   WorkerPool* pool = nullptr;
   MemoryBudget* budget = nullptr;
+  IdleWatch* watch = nullptr;
   PlanLimits plan_limits;
   StreamLimits stream_limits;
+  /// How long a stream may wait for its first message, and for the next byte in either direction.
+  std::chrono::milliseconds header_wait{10'000};
+  std::chrono::milliseconds idle_stream{60'000};
 };
 
 /// Evaluates `request` into `response` and calls `done` once: before returning, where the request

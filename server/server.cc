@@ -26,12 +26,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
-#include "core/kernel.h"
+#include "core/row_kernels.h"
 #include "grpc/health/v1/health.pb.h"
 #include "lossd/v1/service.grpc.pb.h"
 #include "proto/codec/version.h"
+#include "server/engine/idle_watch.h"
 #include "server/engine/memory_budget.h"
 #include "server/engine/worker_pool.h"
+#include "server/keep_warm.h"
 #include "server/loss_service.h"
 #include "server/request_evaluation.h"
 
@@ -107,6 +109,21 @@ void Configure(const ServerOptions& options, grpc::ServerBuilder* builder) {
   builder->SetResourceQuota(quota);
 }
 
+/// A duration as gRPC's arguments take it.
+int Milliseconds(absl::Duration duration) {
+  return static_cast<int>(
+      std::min<int64_t>(absl::ToInt64Milliseconds(duration), std::numeric_limits<int>::max()));
+}
+
+void ConfigureConnections(const ServerOptions& options, grpc::ServerBuilder* builder) {
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                              Milliseconds(options.max_connection_age));
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS,
+                              Milliseconds(options.max_connection_age_grace));
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+                              Milliseconds(options.max_connection_idle));
+}
+
 v1::GetServerInfoResponse MakeInfo(const ServerOptions& options, int threads) {
   v1::GetServerInfoResponse info;
   info.set_version(kVersion);
@@ -146,9 +163,11 @@ struct Server::Parts {
       : budget(options.max_memory_bytes), pool(std::make_unique<WorkerPool>(threads)) {}
 
   MemoryBudget budget;
+  IdleWatch watch;
   std::unique_ptr<LossService> service;
   std::unique_ptr<WorkerPool> pool;
   std::unique_ptr<grpc::Server> server;
+  std::unique_ptr<KeepWarm> keep_warm;
 };
 
 Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -164,12 +183,18 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   }
   RegisterPlugins(options.reflection);
   auto parts = std::make_unique<Parts>(options, ThreadCount(options.threads));
-  const EvaluationContext context{parts->pool.get(), &parts->budget, options.plan_limits,
-                                  options.stream_limits};
+  const EvaluationContext context{parts->pool.get(),
+                                  &parts->budget,
+                                  &parts->watch,
+                                  options.plan_limits,
+                                  options.stream_limits,
+                                  absl::ToChronoMilliseconds(options.header_wait),
+                                  absl::ToChronoMilliseconds(options.idle_stream)};
   parts->service =
       std::make_unique<LossService>(context, MakeInfo(options, parts->pool->threads()));
   grpc::ServerBuilder builder;
   Configure(options, &builder);
+  ConfigureConnections(options, &builder);
   std::vector<int> ports(options.listen.size(), 0);
   for (size_t i = 0; i < options.listen.size(); ++i) {
     builder.AddListeningPort(options.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
@@ -191,6 +216,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   // A serving status for the full service name; gRPC itself answers for the empty one.
   server->parts_->server->GetHealthCheckService()->SetServingStatus(
       v1::LossService::service_full_name(), true);
+  server->parts_->keep_warm = std::make_unique<KeepWarm>(server->parts_->server.get());
   return server;
 }
 
@@ -206,6 +232,7 @@ void Server::StopAdvertising() {
 
 void Server::Shutdown(absl::Duration drain) {
   if (parts_->server == nullptr) return;
+  parts_->keep_warm.reset();
   parts_->server->Shutdown(absl::ToChronoTime(absl::Now() + drain));
   parts_->server->Wait();
   parts_->server.reset();

@@ -25,6 +25,15 @@ struct ServerOptions {
   uint64_t max_message_bytes = uint64_t{4} << 20U;
   /// Streams of one connection at a time.
   int max_concurrent_streams = 100;
+  /// How long a stream may wait for its first message; then it ends with DEADLINE_EXCEEDED.
+  absl::Duration header_wait = absl::Seconds(10);
+  /// How long a stream may go without a byte read or written; then it ends with DEADLINE_EXCEEDED.
+  absl::Duration idle_stream = absl::Seconds(60);
+  /// Age at which a connection is asked to go, and how long its calls may go on after that.
+  absl::Duration max_connection_age = absl::InfiniteDuration();
+  absl::Duration max_connection_age_grace = absl::Minutes(10);
+  /// How long a connection without calls is kept.
+  absl::Duration max_connection_idle = absl::Minutes(10);
   bool reflection = true;
   PlanLimits plan_limits;
   StreamLimits stream_limits;

@@ -5,6 +5,7 @@
 #include <grpcpp/support/server_callback.h>
 #include <grpcpp/support/slice.h>
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -13,6 +14,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "core/error.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/problem_codec.h"
@@ -61,14 +64,18 @@ grpc::ByteBuffer Encode(const StreamReply& reply) {
   return {slices.data(), slices.size()};
 }
 
-class StreamReactor final
-    : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
-      public std::enable_shared_from_this<StreamReactor> {
+class StreamReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
+                            public std::enable_shared_from_this<StreamReactor> {
  public:
-  explicit StreamReactor(const EvaluationContext& context) : context_(context) {}
+  StreamReactor(const EvaluationContext& context, grpc::CallbackServerContext* call)
+      : context_(context), call_(call) {}
 
   void Start(std::shared_ptr<StreamReactor> self) {
     self_ = std::move(self);
+    clock_ = context_.watch->NewClock([weak = weak_from_this()] {
+      if (const auto held = weak.lock()) held->OnIdle();
+    });
+    clock_->Set(context_.header_wait);
     const std::lock_guard<std::mutex> lock(mutex_);
     Pump();
   }
@@ -76,6 +83,7 @@ class StreamReactor final
   void OnReadDone(bool ok) override {
     const std::lock_guard<std::mutex> lock(mutex_);
     reading_ = false;
+    clock_->Set(context_.idle_stream);
     if (!ok) half_closed_ = true;
     if (status_.ok()) status_ = ok ? TakeOrRefuse(&incoming_) : End();
     if (!status_.ok() && session_ != nullptr) session_->Cancel();
@@ -85,6 +93,7 @@ class StreamReactor final
   void OnWriteDone(bool ok) override {
     const std::lock_guard<std::mutex> lock(mutex_);
     writing_ = false;
+    clock_->Set(context_.idle_stream);
     if (!ok) cancelled_ = true;
     Pump();
   }
@@ -158,6 +167,26 @@ class StreamReactor final
     return InvalidField("header", "HEADER_MISSING", "expected a message before the stream ended");
   }
 
+  /// The peer has neither sent nor taken anything for too long.
+  void OnIdle() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (finished_ || cancelled_ || !status_.ok()) return;
+    const bool header = session_ == nullptr;
+    const auto seconds = [](std::chrono::milliseconds time) {
+      return absl::FormatDuration(absl::FromChrono(time));
+    };
+    status_ = header
+                  ? FieldError(absl::StatusCode::kDeadlineExceeded, "header", "HEADER_WAIT",
+                               absl::StrCat("expected it within ", seconds(context_.header_wait)))
+                  : FieldError(absl::StatusCode::kDeadlineExceeded, "", "IDLE_STREAM",
+                               absl::StrCat("no byte was read or written for ",
+                                            seconds(context_.idle_stream)));
+    if (session_ != nullptr) session_->Cancel();
+    // A write that its reader does not take would hold the end back for ever.
+    if (writing_) call_->TryCancel();
+    Pump();
+  }
+
   void OnProgress() {
     const std::lock_guard<std::mutex> lock(mutex_);
     Pump();
@@ -193,11 +222,14 @@ class StreamReactor final
 
   void End(const grpc::Status& status) {
     finished_ = true;
+    clock_->Stop();
     Finish(status);
   }
 
   const EvaluationContext& context_;
+  grpc::CallbackServerContext* const call_;
   std::shared_ptr<StreamReactor> self_;
+  std::shared_ptr<IdleWatch::Clock> clock_;
 
   std::mutex mutex_;
   grpc::ByteBuffer incoming_;
@@ -215,8 +247,8 @@ class StreamReactor final
 }  // namespace
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* NewStreamReactor(
-    const EvaluationContext& context) {
-  auto reactor = std::make_shared<StreamReactor>(context);
+    const EvaluationContext& context, grpc::CallbackServerContext* call) {
+  auto reactor = std::make_shared<StreamReactor>(context, call);
   reactor->Start(reactor);
   return reactor.get();
 }

@@ -1,8 +1,9 @@
-// EvaluateStream: moves bytes between gRPC and a StreamSession, copied once on their way in and never
-// on their way out.
+// EvaluateStream: moves bytes between gRPC and a StreamSession, copied once on their way in and
+// never on their way out.
 #ifndef LOSSD_SERVER_STREAM_REACTOR_H_
 #define LOSSD_SERVER_STREAM_REACTOR_H_
 
+#include <grpcpp/server_context.h>
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
@@ -12,7 +13,7 @@ namespace lossd {
 
 /// A reactor that owns itself until the call is over. `context` must outlive the server.
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* NewStreamReactor(
-    const EvaluationContext& context);
+    const EvaluationContext& context, grpc::CallbackServerContext* call);
 
 }  // namespace lossd
 

@@ -90,6 +90,7 @@ class GrpcClient final : public Client {
  public:
   GrpcClient(const std::shared_ptr<grpc::Channel>& channel, ClientOptions options)
       : options_(std::move(options)),
+        channel_(channel),
         stub_(v1::LossService::NewStub(channel)),
         health_(grpc::health::v1::Health::NewStub(channel)) {}
 
@@ -100,7 +101,7 @@ class GrpcClient final : public Client {
     grpc::ClientContext context;
     Prepare(&context);
     const absl::Status status = UseStream(request)
-                                    ? RunStreamCall(request, **plan, stub_.get(), &context, &result)
+                                    ? RunStreamCall(request, **plan, channel_, &context, &result)
                                     : RunUnaryCall(request, &context, &result);
     if (!status.ok()) return status;
     return result;
@@ -183,6 +184,7 @@ class GrpcClient final : public Client {
   }
 
   const ClientOptions options_;
+  const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::LossService::Stub> stub_;
   const std::unique_ptr<grpc::health::v1::Health::Stub> health_;
 };

@@ -1,30 +1,50 @@
 #include "client/cpp/stream_call.h"
 
 #include <grpcpp/client_context.h>
+#include <grpcpp/impl/codegen/rpc_method.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/proto_buffer_reader.h>
+#include <grpcpp/support/slice.h>
+#include <grpcpp/support/sync_stream.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "client/cpp/lossd/client.h"
 #include "core/plan.h"
-#include "lossd/v1/service.grpc.pb.h"
+#include "lossd/v1/service.pb.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"
+#include "proto/codec/stream_codec.h"
 #include "proto/codec/tensor_codec.h"
 
 namespace lossd {
 namespace {
 
-using Stream =
-    grpc::ClientReaderWriterInterface<v1::EvaluateStreamRequest, v1::EvaluateStreamResponse>;
+/// Raw messages, so that a tensor is copied once each way and not once more by the message classes.
+using Stream = grpc::ClientReaderWriterInterface<grpc::ByteBuffer, grpc::ByteBuffer>;
+using Request = v1::EvaluateStreamRequest;
+using Response = v1::EvaluateStreamResponse;
+
+/// As the generated stub opens it, for raw messages.
+std::unique_ptr<Stream> Open(const std::shared_ptr<grpc::ChannelInterface>& channel,
+                             grpc::ClientContext* context) {
+  const grpc::internal::RpcMethod method("/lossd.v1.LossService/EvaluateStream",
+                                         grpc::internal::RpcMethod::BIDI_STREAMING, channel);
+  return std::unique_ptr<Stream>(
+      grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(
+          channel.get(), method, context));
+}
 
 v1::EvaluateStreamHeader MakeHeader(const CrossEntropyRequest& request) {
   v1::EvaluateStreamHeader header;
@@ -48,12 +68,13 @@ class Source {
  public:
   explicit Source(absl::Span<const std::byte> bytes) : bytes_(bytes) {}
 
-  /// Everything up to byte `end`.
-  void TakeUntil(size_t end, std::string* to) {
+  /// Everything up to byte `end`, as a field of a message. Copied: gRPC may hold what it sends for
+  /// longer than a call lives that was cancelled.
+  void TakeUntil(size_t end, int field, std::vector<grpc::Slice>* to) {
     const size_t stop = std::min(end, bytes_.size());
     if (stop <= sent_) return;
-    to->assign(reinterpret_cast<const char*>(bytes_.data() + sent_),  // NOLINT(*-cast)
-               stop - sent_);
+    to->emplace_back(FieldPrefix(field, stop - sent_));
+    to->emplace_back(bytes_.data() + sent_, stop - sent_);
     sent_ = stop;
   }
   [[nodiscard]] size_t size() const { return bytes_.size(); }
@@ -80,14 +101,13 @@ class Writer {
 
   /// Returns early where the server has ended the call: the reader learns why.
   void Run(Stream* stream, std::atomic<uint64_t>* sent) {
-    v1::EvaluateStreamRequest message;
-    *message.mutable_header() = MakeHeader(request_);
-    bool first = true;
-    while (first || !AtEnd()) {
-      if (!first) message.Clear();
+    Request first;
+    *first.mutable_header() = MakeHeader(request_);
+    std::vector<grpc::Slice> message = {grpc::Slice(first.SerializeAsString())};
+    while (!message.empty() || !AtEnd()) {
       Fill(&message);
-      first = false;
-      if (!stream->Write(message)) return;
+      if (!stream->Write(grpc::ByteBuffer(message.data(), message.size()))) return;
+      message.clear();
       *sent = target_.sent() + grad_output_.sent() + input_.sent();
     }
     stream->WritesDone();
@@ -98,9 +118,9 @@ class Writer {
     return target_.AtEnd() && grad_output_.AtEnd() && input_.AtEnd();
   }
 
-  void Fill(v1::EvaluateStreamRequest* message) {
+  void Fill(std::vector<grpc::Slice>* message) {
     if (indices_ && !target_.AtEnd()) {
-      return target_.TakeUntil(target_.sent() + chunk_, message->mutable_target());
+      return target_.TakeUntil(target_.sent() + chunk_, Request::kTargetFieldNumber, message);
     }
     // Companions reach as far as the input will, so that none of them runs ahead.
     const size_t end = std::min(input_.size(), input_.sent() + chunk_);
@@ -111,10 +131,10 @@ class Writer {
                                   : static_cast<size_t>(share * static_cast<double>(source.size()));
     };
     const bool scalar = request_.options.reduction != Reduction::kNone;
-    target_.TakeUntil(part(target_), message->mutable_target());
+    target_.TakeUntil(part(target_), Request::kTargetFieldNumber, message);
     grad_output_.TakeUntil(scalar ? grad_output_.size() : part(grad_output_),
-                           message->mutable_grad_output());
-    input_.TakeUntil(end, message->mutable_input());
+                           Request::kGradOutputFieldNumber, message);
+    input_.TakeUntil(end, Request::kInputFieldNumber, message);
   }
 
   const CrossEntropyRequest& request_;
@@ -130,10 +150,12 @@ class Sink {
  public:
   explicit Sink(const Tensor& tensor) : bytes_(tensor.bytes()) {}
 
-  bool Append(const std::string& piece) {
-    if (piece.size() > bytes_.size() - filled_) return false;
-    if (!piece.empty()) std::memcpy(bytes_.data() + filled_, piece.data(), piece.size());
-    filled_ += piece.size();
+  bool Append(const Pieces& pieces) {
+    for (const auto& piece : pieces) {
+      if (piece.size() > bytes_.size() - filled_) return false;
+      if (!piece.empty()) std::memcpy(bytes_.data() + filled_, piece.data(), piece.size());
+      filled_ += piece.size();
+    }
     return true;
   }
   [[nodiscard]] bool Full() const { return filled_ == bytes_.size(); }
@@ -156,15 +178,26 @@ absl::Status ReadAll(const CrossEntropyRequest& request, Stream* stream,
   Sink grad_target(result->grad_target);
   Sink grad_weight(result->grad_weight);
   bool has_summary = false;
-  v1::EvaluateStreamResponse message;
+  grpc::ByteBuffer message;
   while (stream->Read(&message)) {
-    if (!loss.Append(message.loss()) || !log_sum_exp.Append(message.log_sum_exp()) ||
-        !grad_input.Append(message.grad_input()) || !grad_target.Append(message.grad_target()) ||
-        !grad_weight.Append(message.grad_weight())) {
+    grpc::ProtoBufferReader reader(&message);
+    WireFields fields;
+    if (!WireFields::Read(&reader, kStreamResponseSubmessages, &fields).ok()) {
+      return BadReply("no EvaluateStreamResponse");
+    }
+    if (!loss.Append(fields.pieces(Response::kLossFieldNumber)) ||
+        !log_sum_exp.Append(fields.pieces(Response::kLogSumExpFieldNumber)) ||
+        !grad_input.Append(fields.pieces(Response::kGradInputFieldNumber)) ||
+        !grad_target.Append(fields.pieces(Response::kGradTargetFieldNumber)) ||
+        !grad_weight.Append(fields.pieces(Response::kGradWeightFieldNumber))) {
       return BadReply("more bytes than an output holds");
     }
-    if (message.has_summary()) {
-      auto summary = ParseSummary(message.summary(), "summary");
+    if (fields.has(Response::kSummaryFieldNumber)) {
+      v1::Summary wire;
+      if (!wire.ParseFromString(fields.Joined(Response::kSummaryFieldNumber))) {
+        return BadReply("a summary that is none");
+      }
+      auto summary = ParseSummary(wire, "summary");
       if (!summary.ok()) return BadReply(summary.status().message());
       result->summary = *std::move(summary);
       has_summary = true;
@@ -185,9 +218,9 @@ absl::Status ReadAll(const CrossEntropyRequest& request, Stream* stream,
 }  // namespace
 
 absl::Status RunStreamCall(const CrossEntropyRequest& request, const Plan& plan,
-                           v1::LossService::StubInterface* stub, grpc::ClientContext* context,
-                           CrossEntropyResult* result) {
-  const auto stream = stub->EvaluateStream(context);
+                           const std::shared_ptr<grpc::ChannelInterface>& channel,
+                           grpc::ClientContext* context, CrossEntropyResult* result) {
+  const auto stream = Open(channel, context);
   std::atomic<uint64_t> sent = 0;
   // The two directions need two threads: the server stops reading while nobody reads its replies.
   std::thread writer([&] { Writer(request, plan).Run(stream.get(), &sent); });

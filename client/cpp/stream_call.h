@@ -2,19 +2,21 @@
 #ifndef LOSSD_CLIENT_CPP_STREAM_CALL_H_
 #define LOSSD_CLIENT_CPP_STREAM_CALL_H_
 
+#include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
+
+#include <memory>
 
 #include "absl/status/status.h"
 #include "client/cpp/lossd/client.h"
 #include "core/plan.h"
-#include "lossd/v1/service.grpc.pb.h"
 
 namespace lossd {
 
 /// Fills `result`, whose tensors have been allocated for `plan`.
 absl::Status RunStreamCall(const CrossEntropyRequest& request, const Plan& plan,
-                           v1::LossService::StubInterface* stub, grpc::ClientContext* context,
-                           CrossEntropyResult* result);
+                           const std::shared_ptr<grpc::ChannelInterface>& channel,
+                           grpc::ClientContext* context, CrossEntropyResult* result);
 
 }  // namespace lossd
 

@@ -239,7 +239,10 @@ std::string Check(const OwnedProblem& problem, const Results& results) {
     sum /= divisor;
     magnitude /= std::abs(divisor);
   }
-  const Real slack = (wide ? 0x1p-49L : 0x1p-21L) * magnitude + HalfUlp(plan.loss_dtype(), 0);
+  // Each summand was rounded; the least of them to a multiple of the smallest subnormal.
+  Real subnormal = HalfUlp(plan.loss_dtype(), 0) * (4 * plan.positions() + 1);
+  if (plan.options().reduction == Reduction::kMean) subnormal /= std::min(1.0, std::abs(divisor));
+  const Real slack = (wide ? 0x1p-49L : 0x1p-21L) * magnitude + subnormal;
   return divisor == 0 || Near(losses[0], sum, slack) ? "" : "reduced loss";
 }
 

@@ -1,0 +1,109 @@
+// Messages of a stream, read in place.
+#include "proto/codec/stream_codec.h"
+
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "core/error.h"
+#include "lossd/v1/service.pb.h"
+
+namespace lossd {
+namespace {
+
+using Request = v1::EvaluateStreamRequest;
+
+/// Reads from buffers of so many bytes.
+absl::Status Read(const std::string& bytes, int block, WireFields* fields) {
+  google::protobuf::io::ArrayInputStream stream(bytes.data(), static_cast<int>(bytes.size()),
+                                                block);
+  return WireFields::Read(&stream, kStreamRequestSubmessages, fields);
+}
+
+Request Sample() {
+  Request request;
+  request.mutable_header()->mutable_outputs()->set_loss(true);
+  request.mutable_header()->mutable_input()->add_shape(12);
+  request.set_target(std::string(300, 't'));
+  request.set_input("input bytes, cut anywhere");
+  return request;
+}
+
+TEST(WireFields, GivesWhatProtobufGives) {
+  const Request request = Sample();
+  const std::string bytes = request.SerializeAsString();
+  for (const int block : {1, 2, 7, 64, 1000}) {
+    WireFields fields;
+    ASSERT_TRUE(Read(bytes, block, &fields).ok());
+    EXPECT_EQ(fields.Joined(Request::kTargetFieldNumber), request.target());
+    EXPECT_EQ(fields.Joined(Request::kInputFieldNumber), request.input());
+    EXPECT_EQ(fields.Joined(Request::kHeaderFieldNumber), request.header().SerializeAsString());
+    EXPECT_EQ(fields.size(Request::kTargetFieldNumber), 300U);
+    EXPECT_FALSE(fields.has(Request::kGradOutputFieldNumber));
+    EXPECT_TRUE(fields.has(Request::kHeaderFieldNumber));
+  }
+}
+
+TEST(WireFields, PiecesLieInTheCallersBuffers) {
+  const std::string bytes = Sample().SerializeAsString();
+  WireFields fields;
+  ASSERT_TRUE(Read(bytes, 1 << 20, &fields).ok());
+  for (const auto& piece : fields.pieces(Request::kInputFieldNumber)) {
+    const auto* data = reinterpret_cast<const char*>(piece.data());
+    EXPECT_TRUE(data >= bytes.data() && data + piece.size() <= bytes.data() + bytes.size());
+  }
+}
+
+TEST(WireFields, RepeatsCountAsInProtobuf) {
+  Request first = Sample();
+  Request second;
+  second.set_input("later");
+  second.mutable_header()->mutable_target()->add_shape(5);
+  const std::string bytes = first.SerializeAsString() + second.SerializeAsString();
+  Request merged;
+  ASSERT_TRUE(merged.ParseFromString(bytes));
+  WireFields fields;
+  ASSERT_TRUE(Read(bytes, 16, &fields).ok());
+  EXPECT_EQ(fields.Joined(Request::kInputFieldNumber), merged.input());
+  v1::EvaluateStreamHeader header;
+  ASSERT_TRUE(header.ParseFromString(fields.Joined(Request::kHeaderFieldNumber)));
+  EXPECT_EQ(header.SerializeAsString(), merged.header().SerializeAsString());
+}
+
+TEST(WireFields, UnknownFieldsAreSkipped) {
+  // Field 9 as a varint, field 200 as bytes, field 15 as a 32-bit number.
+  const std::string unknown = std::string("\x48\x05", 2) + std::string("\xc2\x0c\x03" "abc", 6) +
+                              std::string("\x7d\x01\x02\x03\x04", 5);
+  WireFields fields;
+  ASSERT_TRUE(Read(unknown + Sample().SerializeAsString() + unknown, 5, &fields).ok());
+  EXPECT_EQ(fields.Joined(Request::kInputFieldNumber), Sample().input());
+}
+
+// A message that is cut anywhere is refused or, between two fields, a message of less; protobuf's
+// own parser agrees.
+TEST(WireFields, CutMessages) {
+  const std::string bytes = Sample().SerializeAsString();
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    WireFields fields;
+    const absl::Status status = Read(bytes.substr(0, size), 16, &fields);
+    Request parsed;
+    EXPECT_EQ(status.ok(), parsed.ParseFromString(bytes.substr(0, size))) << size;
+    if (!status.ok()) {
+      EXPECT_EQ(GetErrorDetail(status).reason, "MALFORMED_MESSAGE");
+    }
+  }
+}
+
+TEST(WireFields, PrefixIsWhatProtobufWrites) {
+  for (const size_t size : {size_t{0}, size_t{1}, size_t{127}, size_t{128}, size_t{1} << 20U}) {
+    Request request;
+    request.set_input(std::string(size, 'x'));
+    if (size == 0) continue;  // Not written at all.
+    EXPECT_EQ(FieldPrefix(Request::kInputFieldNumber, size) + request.input(),
+              request.SerializeAsString());
+  }
+}
+
+}  // namespace
+}  // namespace lossd

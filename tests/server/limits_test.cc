@@ -1,0 +1,189 @@
+// Streams that wait for their peer too long, replies that nobody reads, messages that are none, and
+// a server that has been idle.
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "core/error.h"
+#include "proto/codec/status_bridge.h"
+#include "tests/support/problem.h"
+#include "tests/support/service.h"
+
+namespace lossd::testing {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+OwnedProblem Ones(int64_t rows, int64_t classes) {
+  OwnedProblem problem =
+      MakeIndex(DType::kFloat32, {rows, classes},
+                std::vector<double>(static_cast<size_t>(rows * classes), 1.0),
+                std::vector<double>(static_cast<size_t>(rows), 0.0));
+  problem.options.reduction = Reduction::kSum;
+  return problem;
+}
+
+ServerOptions Impatient() {
+  ServerOptions options;
+  options.header_wait = absl::Milliseconds(300);
+  options.idle_stream = absl::Milliseconds(300);
+  return options;
+}
+
+/// The call has ended for this reason, soon after its time, and nothing is left of it.
+void ExpectEnded(const absl::Status& status, const std::string& reason, Clock::time_point begin,
+                 TestServer* server) {
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
+  EXPECT_EQ(GetErrorDetail(status).reason, reason) << status;
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(3));
+  EXPECT_TRUE(server->MemoryIsBack());
+  EXPECT_TRUE(CallUnary(&server->stub(), Ones(3, 4)).ok());
+}
+
+TEST(Limits, AStreamWithoutAHeader) {
+  TestServer server(Impatient());
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  const auto begin = Clock::now();
+  const auto stream = server.stub().EvaluateStream(&context);
+  v1::EvaluateStreamResponse reply;
+  EXPECT_FALSE(stream->Read(&reply));
+  ExpectEnded(FromGrpc(stream->Finish()), "HEADER_WAIT", begin, &server);
+}
+
+TEST(Limits, AStreamThatStops) {
+  TestServer server(Impatient());
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  const auto begin = Clock::now();
+  const auto stream = server.stub().EvaluateStream(&context);
+  v1::EvaluateStreamRequest message;
+  *message.mutable_header() = MakeHeader(Ones(100, 10));
+  message.set_target(std::string(17, '\0'));
+  ASSERT_TRUE(stream->Write(message));
+  v1::EvaluateStreamResponse reply;
+  EXPECT_FALSE(stream->Read(&reply));
+  ExpectEnded(FromGrpc(stream->Finish()), "IDLE_STREAM", begin, &server);
+}
+
+// Reads nothing: the server stops reading in its turn, and ends the stream. What the client gets
+// is a cancel, as no status passes replies that wait.
+TEST(Limits, AReaderThatDoesNotRead) {
+  TestServer server(Impatient());
+  const OwnedProblem problem = Ones(20000, 1000);  // 80 MB each way.
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  const auto begin = Clock::now();
+  const auto stream = server.stub().EvaluateStream(&context);
+  v1::EvaluateStreamRequest message;
+  *message.mutable_header() = MakeHeader(problem);
+  message.set_target(std::string(problem.target.bytes.size(), '\0'));
+  bool taken = stream->Write(message);
+  message.Clear();
+  message.set_input(std::string(size_t{1} << 20U, '\0'));
+  int chunks = 0;
+  for (; taken && chunks < 80; ++chunks) taken = stream->Write(message);
+  EXPECT_LT(chunks, 80) << "the server read on without anybody reading its replies";
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(3));
+  v1::EvaluateStreamResponse reply;
+  while (stream->Read(&reply)) {
+  }
+  EXPECT_FALSE(stream->Finish().ok());
+  EXPECT_TRUE(server.MemoryIsBack()) << server.server().memory_used();
+}
+
+TEST(Limits, ManyWithoutARequest) {
+  TestServer server(Impatient());
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  const auto begin = Clock::now();
+  const auto stream = server.stub().EvaluateMany(&context);
+  v1::EvaluateManyResponse reply;
+  EXPECT_FALSE(stream->Read(&reply));
+  ExpectEnded(FromGrpc(stream->Finish()), "IDLE_STREAM", begin, &server);
+}
+
+// A slow client that goes on sending is no idle one.
+TEST(Limits, SlowIsNotIdle) {
+  TestServer server(Impatient());
+  const OwnedProblem problem = Ones(6, 10);
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  const auto stream = server.stub().EvaluateStream(&context);
+  v1::EvaluateStreamRequest message;
+  *message.mutable_header() = MakeHeader(problem);
+  message.set_target(std::string(problem.target.bytes.size(), '\0'));
+  ASSERT_TRUE(stream->Write(message));
+  for (int row = 0; row < 6; ++row) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(150));
+    message.Clear();
+    message.set_input(std::string(40, '\0'));
+    ASSERT_TRUE(stream->Write(message));
+  }
+  stream->WritesDone();
+  v1::EvaluateStreamResponse reply;
+  while (stream->Read(&reply)) {
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+/// The status of a stream whose first message is these bytes.
+absl::Status SendBytes(TestServer* server, const std::string& bytes) {
+  grpc::GenericStub stub(server->channel());
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  grpc::CompletionQueue queue;
+  const auto call = stub.PrepareCall(&context, "/lossd.v1.LossService/EvaluateStream", &queue);
+  const auto wait = [&queue] {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue.Next(&tag, &ok) && ok;
+  };
+  call->StartCall(nullptr);
+  wait();
+  const grpc::Slice slice(bytes);
+  call->WriteLast(grpc::ByteBuffer(&slice, 1), {}, nullptr);
+  wait();
+  grpc::Status status;
+  call->Finish(&status, nullptr);
+  wait();
+  return FromGrpc(status);
+}
+
+TEST(Limits, BytesThatAreNoMessage) {
+  TestServer server;
+  for (const std::string& bytes : {std::string("\xff\xff\xff\xff\xff"), std::string("\x7a\x10short"),
+                                  std::string("\x0a\x05\xff\xff\xff\xff\xff", 7),
+                                  std::string("\x00\x00", 2), std::string("\x7b")}) {
+    const absl::Status status = SendBytes(&server, bytes);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_EQ(GetErrorDetail(status).reason, "MALFORMED_MESSAGE") << status;
+  }
+  EXPECT_TRUE(CallUnary(&server.stub(), Ones(3, 4)).ok());
+}
+
+// After an idle second gRPC's threads would let a call wait for 20 to 60 ms.
+TEST(Limits, ACallAfterAnIdleSecondIsQuick) {
+  TestServer server;
+  const OwnedProblem problem = Ones(8, 10);
+  ASSERT_TRUE(CallUnary(&server.stub(), problem).ok());
+  auto best = Clock::duration::max();
+  for (int i = 0; i < 3; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1300));
+    const auto begin = Clock::now();
+    ASSERT_TRUE(CallUnary(&server.stub(), problem).ok());
+    best = std::min(best, Clock::now() - begin);
+  }
+  EXPECT_LT(best, std::chrono::milliseconds(15));
+}
+
+}  // namespace
+}  // namespace lossd::testing
