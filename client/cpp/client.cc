@@ -2,13 +2,19 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -86,6 +92,18 @@ absl::Status CopyOut(const v1::Tensor& from, absl::string_view name, const Tenso
   return absl::OkStatus();
 }
 
+void FillRequest(const CrossEntropyRequest& request, v1::EvaluateRequest* wire) {
+  ToWire(request.options, wire->mutable_criterion());
+  if (request.weight) {
+    SetTensor(*request.weight,
+              wire->mutable_criterion()->mutable_cross_entropy()->mutable_weight());
+  }
+  ToWire(request.outputs, wire->mutable_outputs());
+  SetTensor(request.input, wire->mutable_input());
+  SetTensor(request.target, wire->mutable_target());
+  if (request.grad_output) SetTensor(*request.grad_output, wire->mutable_grad_output());
+}
+
 class GrpcClient final : public Client {
  public:
   GrpcClient(const std::shared_ptr<grpc::Channel>& channel, ClientOptions options)
@@ -105,6 +123,62 @@ class GrpcClient final : public Client {
                                     : RunUnaryCall(request, &context, &result);
     if (!status.ok()) return status;
     return result;
+  }
+
+  absl::Status CrossEntropyMany(
+      const CrossEntropyRequest& request, int outstanding, const std::function<bool()>& more,
+      const std::function<void(std::chrono::steady_clock::time_point)>& answered) override {
+    auto plan = MakePlan(request);
+    if (!plan.ok()) return plan.status();
+    grpc::ClientContext context;
+    Prepare(&context);
+    const auto stream = stub_->EvaluateMany(&context);
+    // Requests are numbered; the last `outstanding` of their times are kept.
+    const auto window = static_cast<uint64_t>(std::max(1, outstanding));
+    std::vector<std::chrono::steady_clock::time_point> begins(window);
+    std::mutex mutex;
+    std::condition_variable room;
+    uint64_t written = 0;
+    uint64_t read = 0;
+    bool broken = false;
+    std::thread writer([&] {
+      v1::EvaluateManyRequest message;
+      FillRequest(request, message.mutable_request());
+      while (more()) {
+        std::unique_lock<std::mutex> lock(mutex);
+        room.wait(lock, [&] { return broken || written - read < window; });
+        if (broken) break;
+        // A time is kept by its number within the window; an answer that a whole window of others
+        // overtook would be measured from a later one.
+        message.set_id(written);
+        begins[written % window] = std::chrono::steady_clock::now();
+        ++written;
+        lock.unlock();
+        if (!stream->Write(message)) break;
+      }
+      stream->WritesDone();
+    });
+    absl::Status status;
+    v1::EvaluateManyResponse reply;
+    while (stream->Read(&reply)) {
+      const std::lock_guard<std::mutex> lock(mutex);
+      if (reply.has_error() && status.ok()) {
+        status = absl::Status(static_cast<absl::StatusCode>(reply.error().code()),
+                              reply.error().message());
+        broken = true;
+      }
+      answered(begins[reply.id() % window]);
+      ++read;
+      room.notify_one();
+    }
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      broken = true;
+    }
+    room.notify_one();
+    writer.join();
+    const absl::Status finished = FromGrpc(stream->Finish());
+    return status.ok() ? finished : status;
   }
 
   absl::StatusOr<Summary> Combine(absl::Span<const Summary> summaries) override {
@@ -161,15 +235,7 @@ class GrpcClient final : public Client {
   absl::Status RunUnaryCall(const CrossEntropyRequest& request, grpc::ClientContext* context,
                             CrossEntropyResult* result) {
     v1::EvaluateRequest wire;
-    ToWire(request.options, wire.mutable_criterion());
-    if (request.weight) {
-      SetTensor(*request.weight,
-                wire.mutable_criterion()->mutable_cross_entropy()->mutable_weight());
-    }
-    ToWire(request.outputs, wire.mutable_outputs());
-    SetTensor(request.input, wire.mutable_input());
-    SetTensor(request.target, wire.mutable_target());
-    if (request.grad_output) SetTensor(*request.grad_output, wire.mutable_grad_output());
+    FillRequest(request, &wire);
     v1::EvaluateResponse response;
     LOSSD_RETURN_IF_ERROR(FromGrpc(stub_->Evaluate(context, wire, &response)));
     LOSSD_RETURN_IF_ERROR(CopyOut(response.loss(), "loss", result->loss));
@@ -207,6 +273,8 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& addre
   arguments.SetServiceConfigJSON(kServiceConfig);
   // As the server's: no probing of the bandwidth, and room for one chunk on its way.
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  // A client has a connection of its own, not one that all clients of the process share.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 2 << 20);
   arguments.SetInt(GRPC_ARG_TCP_READ_CHUNK_SIZE, 4 << 20);
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();

@@ -1,4 +1,4 @@
-// lossctl: losses of files, health and facts of a server, from the command line.
+// lossctl: losses of files, load, health and facts of a server, from the command line.
 #include <grpc/support/log.h>
 
 #include <CLI/CLI.hpp>
@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "client/cpp/lossd/client.h"
+#include "client/lossctl/bench.h"
 #include "client/lossctl/eval.h"
 #include "core/error.h"
 #include "proto/codec/version.h"
@@ -78,7 +79,7 @@ int Run(int argc, char** argv) {
       ->capture_default_str();
   double timeout_s = 0;
   app.add_option("--timeout", timeout_s,
-                 "Seconds that a call may take; 0: no limit for eval, 5 for the others")
+                 "Seconds that a call may take; 0: no limit for eval and bench, 5 for the others")
       ->check(CLI::NonNegativeNumber);
   lossd::EvalFlags eval_flags;
   CLI::App* eval = app.add_subcommand("eval", "Evaluate the loss of .npy or .npz files");
@@ -89,11 +90,18 @@ int Run(int argc, char** argv) {
   CLI::App* info = app.add_subcommand("info", "Show version, instruction set and limits");
   bool info_json = false;
   info->add_flag("--json", info_json, "Print one line of JSON");
+  lossd::BenchFlags bench_flags;
+  CLI::App* bench = app.add_subcommand("bench", "Measure a server under load");
+  lossd::AddBenchFlags(bench, &bench_flags);
   CLI11_PARSE(app, argc, argv);
 
   lossd::ClientOptions options;
-  if (timeout_s == 0 && !eval->parsed()) timeout_s = 5;
+  if (timeout_s == 0 && !eval->parsed() && !bench->parsed()) timeout_s = 5;
   if (timeout_s > 0) options.timeout = absl::Seconds(timeout_s);
+  if (bench->parsed()) {
+    const absl::Status status = lossd::RunBench(bench_flags, server, options);
+    return status.ok() ? 0 : Fail(status);
+  }
   auto client = lossd::Client::Connect(server, options);
   if (!client.ok()) return Fail(client.status());
   absl::Status status;

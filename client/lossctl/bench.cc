@@ -1,0 +1,241 @@
+#include "client/lossctl/bench.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "client/cpp/lossd/client.h"
+#include "core/load.h"
+#include "core/tensor.h"
+
+namespace lossd {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Json = nlohmann::ordered_json;
+
+DType ParseDType(const std::string& name) {
+  for (const DType dtype : {DType::kFloat64, DType::kFloat16, DType::kBFloat16}) {
+    if (name == Name(dtype)) return dtype;
+  }
+  return DType::kFloat32;
+}
+
+/// One random problem that all calls send.
+struct Load {
+  explicit Load(const BenchFlags& flags) {
+    Shape shape(flags.shape.begin(), flags.shape.end());
+    Shape positions = shape;
+    if (shape.size() > 1) {
+      positions.erase(positions.begin() + 1);
+    } else {
+      positions.clear();
+    }
+    const auto product = [](const Shape& of) {
+      return static_cast<size_t>(
+          std::accumulate(of.begin(), of.end(), int64_t{1}, std::multiplies<>()));
+    };
+    const DType dtype = ParseDType(flags.dtype);
+    input.resize(product(shape) * SizeOf(dtype));
+    std::mt19937_64 random(1);
+    std::normal_distribution<double> logits(0, 2);
+    for (size_t i = 0; i < input.size(); i += SizeOf(dtype)) {
+      StoreFromDouble(dtype, logits(random), input.data() + i);
+    }
+    labels.resize(product(positions));
+    const auto classes = static_cast<uint64_t>(shape.size() > 1 ? shape[1] : shape[0]);
+    for (int64_t& label : labels)
+      label = static_cast<int64_t>(random() % std::max<uint64_t>(1, classes));
+    request.input = {{dtype, shape}, input};
+    request.target = View(absl::MakeConstSpan(labels), positions);
+    request.outputs.grad_input = flags.grad;
+    if (flags.transport == "unary") request.transport = Transport::kUnary;
+    if (flags.transport == "stream") request.transport = Transport::kStream;
+  }
+
+  std::vector<std::byte> input;
+  std::vector<int64_t> labels;
+  CrossEntropyRequest request;
+};
+
+/// What all connections add to.
+struct Shared {
+  Clock::time_point measure_from;
+  Clock::time_point end;
+  std::atomic<bool> stop{false};
+  std::mutex mutex;
+  absl::Status status;            // The first error.
+  std::vector<double> latencies;  // Seconds, of calls that began in the measured time.
+
+  void Fail(const absl::Status& error) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (status.ok()) status = error;
+    stop = true;
+  }
+  void Keep(const std::vector<double>& some) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    latencies.insert(latencies.end(), some.begin(), some.end());
+  }
+};
+
+double Since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+/// One connection: one call after the other.
+void Connection(const BenchFlags& flags, const std::string& server, const ClientOptions& options,
+                const Load& load, Shared* shared) {
+  auto client = Client::Connect(server, options);
+  if (!client.ok()) return shared->Fail(client.status());
+  std::vector<double> latencies;
+  const auto period = std::chrono::duration_cast<Clock::duration>(
+      std::chrono::duration<double>(flags.rate > 0 ? 1.0 / flags.rate : 0.0));
+  auto next = Clock::now();
+  while (!shared->stop && Clock::now() < shared->end) {
+    if (flags.rate > 0) {
+      std::this_thread::sleep_until(next);
+      next += period;
+    }
+    const auto begin = Clock::now();
+    const auto result = (*client)->CrossEntropy(load.request);
+    if (!result.ok()) return shared->Fail(result.status());
+    if (begin >= shared->measure_from) latencies.push_back(Since(begin));
+  }
+  shared->Keep(latencies);
+}
+
+/// One connection: a stream of EvaluateMany with `pipeline` requests outstanding.
+void Pipelined(const BenchFlags& flags, const std::string& server, const ClientOptions& options,
+               const Load& load, Shared* shared) {
+  auto client = Client::Connect(server, options);
+  if (!client.ok()) return shared->Fail(client.status());
+  std::vector<double> latencies;
+  const absl::Status status = (*client)->CrossEntropyMany(
+      load.request, flags.pipeline, [&] { return !shared->stop && Clock::now() < shared->end; },
+      [&](Clock::time_point begin) {
+        if (begin >= shared->measure_from) latencies.push_back(Since(begin));
+      });
+  if (!status.ok()) shared->Fail(status);
+  shared->Keep(latencies);
+}
+
+double Percentile(const std::vector<double>& sorted, double share) {
+  if (sorted.empty()) return 0;
+  const auto index = static_cast<size_t>(share * static_cast<double>(sorted.size() - 1));
+  return sorted[index];
+}
+
+Json Report(const BenchFlags& flags, const Load& load, std::vector<double> latencies,
+            double seconds) {
+  std::sort(latencies.begin(), latencies.end());
+  const auto calls = static_cast<double>(latencies.size());
+  const double sent = static_cast<double>(load.input.size() + load.labels.size() * sizeof(int64_t));
+  const double received = flags.grad ? static_cast<double>(load.input.size()) : 4.0;
+  const auto micros = [&](double share) { return Percentile(latencies, share) * 1e6; };
+  return {{"shape", flags.shape},
+          {"dtype", flags.dtype},
+          {"gradient", flags.grad},
+          {"transport", flags.transport},
+          {"concurrency", flags.concurrency},
+          {"seconds", seconds},
+          {"calls", latencies.size()},
+          {"errors", 0},
+          {"calls_per_second", calls / seconds},
+          {"sent_bytes_per_second", calls * sent / seconds},
+          {"received_bytes_per_second", calls * received / seconds},
+          {"latency_us",
+           {{"min", micros(0)},
+            {"p50", micros(0.5)},
+            {"p90", micros(0.9)},
+            {"p99", micros(0.99)},
+            {"max", micros(1)}}}};
+}
+
+void Print(const Json& report, bool as_json) {
+  if (as_json) {
+    std::cout << report.dump() << "\n";
+    return;
+  }
+  for (const auto& [key, value] : report.items()) {
+    if (!value.is_object()) std::cout << key << ": " << value << "\n";
+  }
+  std::cout << "latency in us:";
+  for (const auto& [key, value] : report["latency_us"].items()) {
+    std::printf("%s %s %.0f", key == "min" ? "" : ",", key.c_str(), value.get<double>());
+  }
+  std::cout << std::endl;
+}
+
+}  // namespace
+
+void AddBenchFlags(CLI::App* app, BenchFlags* flags) {
+  app->add_option("--shape", flags->shape, "Shape of the logits, such as 8,10 or 2,19,512,1024")
+      ->delimiter(',')
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 32U))
+      ->capture_default_str();
+  app->add_option("--dtype", flags->dtype, "float32, float64, float16 or bfloat16")
+      ->check(CLI::IsMember({"float32", "float64", "float16", "bfloat16"}))
+      ->capture_default_str();
+  app->add_flag("--grad", flags->grad, "Ask for the gradient too");
+  app->add_option("--transport", flags->transport,
+                  "auto, unary, stream, or many: pipelined over one open stream")
+      ->check(CLI::IsMember({"auto", "unary", "stream", "many"}))
+      ->capture_default_str();
+  app->add_option("--concurrency", flags->concurrency, "Connections, each with one call at a time")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app->add_option("--pipeline", flags->pipeline, "Requests outstanding, for --transport many")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  app->add_option("--duration", flags->duration_s, "Seconds to measure")
+      ->check(CLI::Range(0.01, 86400.0))
+      ->capture_default_str();
+  app->add_option("--warmup", flags->warmup_s, "Seconds before that are not counted")
+      ->check(CLI::Range(0.0, 3600.0))
+      ->capture_default_str();
+  app->add_option("--rate", flags->rate, "Calls a second of each connection; 0: as many as go")
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str();
+  app->add_flag("--json", flags->json, "Print one line of JSON");
+}
+
+absl::Status RunBench(const BenchFlags& flags, const std::string& server,
+                      const ClientOptions& options) {
+  const Load load(flags);
+  Shared shared;
+  const auto seconds = [](double count) {
+    return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(count));
+  };
+  shared.measure_from = Clock::now() + seconds(flags.warmup_s);
+  shared.end = shared.measure_from + seconds(flags.duration_s);
+  std::vector<std::thread> connections;
+  for (int i = 0; i < flags.concurrency; ++i) {
+    connections.emplace_back([&] {
+      const auto run = flags.transport == "many" ? Pipelined : Connection;
+      run(flags, server, options, load, &shared);
+    });
+  }
+  for (std::thread& connection : connections) connection.join();
+  if (!shared.status.ok()) return shared.status;
+  // The last calls end after their time.
+  const double measured = std::max(flags.duration_s, Since(shared.measure_from));
+  Print(Report(flags, load, std::move(shared.latencies), measured), flags.json);
+  return absl::OkStatus();
+}
+
+}  // namespace lossd

@@ -1,0 +1,37 @@
+// `lossctl bench`: load on a server, and what it takes.
+#ifndef LOSSD_CLIENT_LOSSCTL_BENCH_H_
+#define LOSSD_CLIENT_LOSSCTL_BENCH_H_
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "client/cpp/lossd/client.h"
+
+namespace lossd {
+
+struct BenchFlags {
+  std::vector<int64_t> shape = {8, 10};
+  std::string dtype = "float32";
+  std::string transport = "auto";
+  bool grad = false;
+  bool json = false;
+  int concurrency = 1;
+  int pipeline = 32;  ///< Requests outstanding on a stream of EvaluateMany.
+  double duration_s = 5;
+  double warmup_s = 0.5;
+  double rate = 0;  ///< Calls a second of each connection; 0: as many as go.
+};
+
+void AddBenchFlags(CLI::App* app, BenchFlags* flags);
+
+/// Calls with random logits over `concurrency` connections of their own, for `duration_s` after the
+/// warm-up; prints calls, errors, bytes and latency percentiles. The first error ends it.
+absl::Status RunBench(const BenchFlags& flags, const std::string& server,
+                      const ClientOptions& options);
+
+}  // namespace lossd
+
+#endif  // LOSSD_CLIENT_LOSSCTL_BENCH_H_
