@@ -337,7 +337,7 @@ class RowEvaluator {
     const auto top = static_cast<size_t>(stats.argmax);
     const auto spread = [&](size_t c) { return smooth_ * plan_.WeightOf(static_cast<int64_t>(c)); };
     const double p = Unscale(1.0, exponentials_[label]) / norm;
-    Store<T>(to, static_cast<int64_t>(label), scale * (total * p - (own + spread(label))));
+    Store<T>(to, static_cast<int64_t>(label), scale * std::fma(total, p, -(own + spread(label))));
     StoreTopGradient(stats, total, scale, spread(top) + (top == label ? own : 0.0), to);
   }
 

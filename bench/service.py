@@ -1,0 +1,160 @@
+"""Races the service against what the wire allows and against a Python service, over TCP and over a
+Unix socket: a raw gRPC echo and sink of the same bytes with the same settings, and grpcio with
+PyTorch. Turns are taken in rounds and ratios within them; docs/numbers.md says how to read them.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+CHUNK = 1 << 20
+
+
+class Service:
+    """A server process that says ``ready ADDR`` and ends when its stdin does."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        words = self.process.stdout.readline().split()
+        if words[:1] != ["ready"]:
+            raise RuntimeError(f"{command[0]} is not ready")
+        self.address = words[1]
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(timeout=30)
+
+
+class Lossd:
+    def __init__(self, binaries, unix):
+        self.process = subprocess.Popen(
+            [binaries / "lossd", "--listen=127.0.0.1:0", f"--listen={unix}", "--log-level=info"],
+            text=True, stderr=subprocess.PIPE)
+        line = self.process.stderr.readline()
+        listen = next(word for word in line.split() if word.startswith("listen="))
+        self.tcp, self.unix = listen.removeprefix("listen=").split(",")
+
+    def peak_mib(self):
+        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 1024
+        return float("nan")
+
+    def close(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=30)
+
+
+def lossctl(binaries, address, *flags):
+    command = [binaries / "lossctl", "--server", address, "bench", "--json", "--warmup=0.3", *flags]
+    return json.loads(subprocess.run(command, check=True, text=True, capture_output=True).stdout)
+
+
+def peer(binaries, *words):
+    """Seconds of each call; the first, which connects, is left out."""
+    command = [binaries / "bench_peer", *map(str, words)]
+    return json.loads(subprocess.run(command, check=True, text=True, capture_output=True).stdout)[1:]
+
+
+def small_calls(binaries, address, echo, seconds, rounds):
+    """p50 of a call with (8,10) float32 logits over an echo of as many bytes, and calls a second."""
+    rows = []
+    for _ in range(rounds):
+        ours = lossctl(binaries, address, "--shape=8,10", f"--duration={seconds}")
+        many = lossctl(binaries, address, "--shape=8,10", "--transport=many", f"--duration={seconds}")
+        calls = peer(binaries, "call", echo, "/bench/Echo", 440, max(50, int(seconds * 3000)))
+        rows.append({"p50_us": ours["latency_us"]["p50"], "echo_p50_us": statistics.median(calls) * 1e6,
+                     "calls_per_second": ours["calls_per_second"], "many_per_second": many["calls_per_second"]})
+    return {"p50_us": median(rows, "p50_us"), "echo_p50_us": median(rows, "echo_p50_us"),
+            "p50_over_echo": statistics.median(r["p50_us"] / r["echo_p50_us"] for r in rows),
+            "many_over_unary": statistics.median(r["many_per_second"] / r["calls_per_second"] for r in rows)}
+
+
+def median(rows, key):
+    return statistics.median(row[key] for row in rows)
+
+
+def streams(binaries, address, echo, shape, gradient, calls, rounds):
+    """Bytes a second one way, over those of a sink (loss) or an echo (gradient) of the same bytes."""
+    size = shape[0] * shape[1] * 4
+    flags = [f"--shape={shape[0]},{shape[1]}", "--transport=stream"] + (["--grad"] if gradient else [])
+    kind = "Echo" if gradient else "Sink"
+    rows = []
+    for _ in range(rounds):
+        bare = statistics.median(peer(binaries, "stream", echo, f"/bench/{kind}", size, CHUNK, calls + 1))
+        copy = statistics.median(peer(binaries, "stream", echo, f"/bench/{kind}Copy", size, CHUNK, calls + 1))
+        ours = lossctl(binaries, address, f"--duration={max(0.3, copy * calls)}", *flags)["latency_us"]["p50"] / 1e6
+        rows.append({"bytes_per_second": size / ours, "over_copy": copy / ours, "over_bare": bare / ours})
+    return {key: median(rows, key) for key in rows[0]}
+
+
+def python_service(binaries, address, other, shape, gradient, calls, rounds):
+    """How many times longer a call of the Python service takes, over TCP."""
+    rows, classes = shape
+    size = 24 + 8 * rows + 4 * rows * classes
+    flags = [f"--shape={rows},{classes}"] + (["--grad"] if gradient else [])
+    ratios = []
+    for _ in range(rounds):
+        theirs = statistics.median(
+            peer(binaries, "call", other, "/bench/Evaluate", size, calls + 1, rows, classes, int(gradient)))
+        ours = lossctl(binaries, address, f"--duration={max(0.3, theirs * calls / 3)}", *flags)["latency_us"]["p50"] / 1e6
+        ratios.append(theirs / ours)
+    return {"times": statistics.median(ratios), "least": min(ratios)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--binaries", type=pathlib.Path, required=True)
+    parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for service.json and service.md")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--short", action="store_true", help="no Python service, small sizes, one round")
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:arguments.threads])
+    folder = tempfile.TemporaryDirectory()
+    binaries, short = arguments.binaries, arguments.short
+    rounds = 1 if short else arguments.rounds
+    lossd = Lossd(binaries, f"unix:{folder.name}/lossd.sock")
+    echoes = {"tcp": Service([binaries / "bench_peer", "serve", "127.0.0.1:0"]),
+              "unix": Service([binaries / "bench_peer", "serve", f"unix:{folder.name}/echo.sock"])}
+    results, lines = {}, ["| what | wire | figures |", "|---|---|---|"]
+
+    def record(what, wire, figures):
+        results[f"{what}, {wire}"] = figures
+        text = ", ".join(f"{key} {value:.3g}" for key, value in figures.items())
+        lines.append(f"| {what} | {wire} | {text} |")
+
+    shape = (16, 20000) if short else (512, 128256)
+    for wire, echo in echoes.items():
+        address = lossd.tcp if wire == "tcp" else lossd.unix
+        record("(8,10) call", wire, small_calls(binaries, address, echo.address, 0.3 if short else 2, rounds))
+        for gradient in (False, True):
+            what = f"{shape} stream, {'gradient' if gradient else 'loss'}"
+            record(what, wire, streams(binaries, address, echo.address, shape, gradient, 3, rounds))
+    record("server's peak memory", "all", {"MiB": lossd.peak_mib()})
+    if not short:
+        other = Service([sys.executable, HERE / "peers" / "torch_service.py", str(arguments.threads)])
+        for shape, calls in (((8, 10), 300), ((8192, 1000), 5), ((128, 128256), 5)):
+            for gradient in (False, True):
+                what = f"{shape} {'gradient' if gradient else 'loss'}, Python service over lossd"
+                record(what, "tcp", python_service(binaries, lossd.tcp, other.address, shape, gradient, calls, rounds))
+        other.close()
+    for echo in echoes.values():
+        echo.close()
+    lossd.close()
+    folder.cleanup()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "service.json").write_text(json.dumps(results, indent=1) + "\n")
+    (arguments.out / "service.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
