@@ -2,9 +2,9 @@
 // for smoothing, probabilities, float64, and what the passes in float32 leave.
 //
 // Everything is computed in double in a fixed order over eight virtual lanes, without fused
-// operations but one, and rounded once at the end. For float64 input the differences x - max and the sums
-// carry their rounding errors along (TwoSum), which keeps the loss within 4 ulp. Loops run over
-// pieces of 512 classes, plain enough for the compiler to make vectors of.
+// operations but one, and rounded once at the end. For float64 input the differences x - max and
+// the sums carry their rounding errors along (TwoSum), which keeps the loss within 4 ulp. Loops run
+// over pieces of 512 classes, plain enough for the compiler to make vectors of.
 
 #if defined(LOSSD_CORE_WIDE_ROW_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_CORE_WIDE_ROW_INL_H_

@@ -12,8 +12,8 @@
 namespace lossd {
 
 /// Streams of great tensors are taken as raw bytes; the rest as messages.
-using LossServiceBase = v1::LossService::WithCallbackMethod_Evaluate<
-    v1::LossService::WithCallbackMethod_EvaluateMany<
+using LossServiceBase =
+    v1::LossService::WithCallbackMethod_Evaluate<v1::LossService::WithCallbackMethod_EvaluateMany<
         v1::LossService::WithRawCallbackMethod_EvaluateStream<
             v1::LossService::WithCallbackMethod_Combine<
                 v1::LossService::WithCallbackMethod_GetServerInfo<v1::LossService::Service>>>>>;

@@ -14,9 +14,9 @@
 namespace lossd {
 namespace {
 
+using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedInputStream;
 using google::protobuf::io::CodedOutputStream;
-using google::protobuf::internal::WireFormatLite;
 
 /// Takes `length` bytes in place; false where the stream ends before them.
 bool TakePieces(CodedInputStream* input, size_t length, Pieces* pieces) {

@@ -34,7 +34,9 @@ class WireFields {
     return fields_[static_cast<size_t>(field)];
   }
   /// Whether the field was there at all, be it with no bytes.
-  [[nodiscard]] bool has(int field) const { return (seen_ >> static_cast<unsigned>(field) & 1U) != 0; }
+  [[nodiscard]] bool has(int field) const {
+    return (seen_ >> static_cast<unsigned>(field) & 1U) != 0;
+  }
   [[nodiscard]] size_t size(int field) const;
   /// The field's bytes, copied together.
   [[nodiscard]] std::string Joined(int field) const;

@@ -73,7 +73,11 @@ TEST(WireFields, RepeatsCountAsInProtobuf) {
 
 TEST(WireFields, UnknownFieldsAreSkipped) {
   // Field 9 as a varint, field 200 as bytes, field 15 as a 32-bit number.
-  const std::string unknown = std::string("\x48\x05", 2) + std::string("\xc2\x0c\x03" "abc", 6) +
+  const std::string unknown = std::string("\x48\x05", 2) +
+                              std::string(
+                                  "\xc2\x0c\x03"
+                                  "abc",
+                                  6) +
                               std::string("\x7d\x01\x02\x03\x04", 5);
   WireFields fields;
   ASSERT_TRUE(Read(unknown + Sample().SerializeAsString() + unknown, 5, &fields).ok());

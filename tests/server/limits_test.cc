@@ -23,10 +23,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 OwnedProblem Ones(int64_t rows, int64_t classes) {
-  OwnedProblem problem =
-      MakeIndex(DType::kFloat32, {rows, classes},
-                std::vector<double>(static_cast<size_t>(rows * classes), 1.0),
-                std::vector<double>(static_cast<size_t>(rows), 0.0));
+  OwnedProblem problem = MakeIndex(DType::kFloat32, {rows, classes},
+                                   std::vector<double>(static_cast<size_t>(rows * classes), 1.0),
+                                   std::vector<double>(static_cast<size_t>(rows), 0.0));
   problem.options.reduction = Reduction::kSum;
   return problem;
 }
@@ -160,9 +159,10 @@ absl::Status SendBytes(TestServer* server, const std::string& bytes) {
 
 TEST(Limits, BytesThatAreNoMessage) {
   TestServer server;
-  for (const std::string& bytes : {std::string("\xff\xff\xff\xff\xff"), std::string("\x7a\x10short"),
-                                  std::string("\x0a\x05\xff\xff\xff\xff\xff", 7),
-                                  std::string("\x00\x00", 2), std::string("\x7b")}) {
+  for (const std::string& bytes :
+       {std::string("\xff\xff\xff\xff\xff"), std::string("\x7a\x10short"),
+        std::string("\x0a\x05\xff\xff\xff\xff\xff", 7), std::string("\x00\x00", 2),
+        std::string("\x7b")}) {
     const absl::Status status = SendBytes(&server, bytes);
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
     EXPECT_EQ(GetErrorDetail(status).reason, "MALFORMED_MESSAGE") << status;
