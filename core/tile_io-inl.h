@@ -113,8 +113,8 @@ HWY_INLINE void TransposeFloats(const float* from, size_t rows, size_t columns, 
 }
 
 /// Two or three columns, a number that the compiler can make shuffles of.
-template <size_t kColumns, bool kToTile>
-HWY_INLINE void MoveNarrowRows(float* rows, size_t count, float* tile, size_t step) {
+template <size_t kColumns, bool kToTile, typename Row>
+HWY_INLINE void MoveNarrowRows(Row* rows, size_t count, float* tile, size_t step) {
   for (size_t i = 0; i < count; ++i) {
     for (size_t c = 0; c < kColumns; ++c) {
       if constexpr (kToTile) {
@@ -126,8 +126,9 @@ HWY_INLINE void MoveNarrowRows(float* rows, size_t count, float* tile, size_t st
   }
 }
 
-template <bool kToTile>
-HWY_INLINE void MoveRows(float* rows, size_t count, size_t classes, float* tile, size_t step) {
+/// Rows are read only with kToTile.
+template <bool kToTile, typename Row>
+HWY_INLINE void MoveRows(Row* rows, size_t count, size_t classes, float* tile, size_t step) {
   if (classes == 1) return MoveNarrowRows<1, kToTile>(rows, count, tile, step);
   if (classes == 2) return MoveNarrowRows<2, kToTile>(rows, count, tile, step);
   if (classes == 3) return MoveNarrowRows<3, kToTile>(rows, count, tile, step);
@@ -144,6 +145,11 @@ HWY_INLINE void MoveRows(float* rows, size_t count, size_t classes, float* tile,
       for (size_t c = 0; c < classes; ++c) rows[i * classes + c] = tile[c * step + i];
     }
   }
+}
+
+/// Whether plain loads and stores may be used there.
+inline bool IsAligned(const float* at) {
+  return reinterpret_cast<uintptr_t>(at) % alignof(float) == 0;
 }
 
 /// Gathers logits; lanes beyond the layout's positions get zeros.
@@ -165,6 +171,9 @@ void LoadTile(const std::byte* from, const TileLayout& layout, FloatTile* tile) 
       WidenRun(run, count, tile->logits + c * step);
     }
     return;
+  }
+  if constexpr (std::is_same_v<T, float>) {
+    if (IsAligned(x)) return MoveRows<true>(x, count, classes, tile->logits, step);
   }
   WidenRun(x, count * classes, tile->rows);
   MoveRows<true>(tile->rows, count, classes, tile->logits, step);
@@ -193,6 +202,11 @@ void StoreTile(const TileLayout& layout, bool stream, FloatTile* tile, std::byte
                 out + c * layout.class_step);
     }
     return;
+  }
+  if constexpr (std::is_same_v<T, float>) {
+    if (!stream && IsAligned(out)) {
+      return MoveRows<false>(out, layout.count, layout.classes, tile->gradients, tile->step);
+    }
   }
   MoveRows<false>(tile->rows, layout.count, layout.classes, tile->gradients, tile->step);
   NarrowRun(tile->rows, layout.count * layout.classes, stream, out);

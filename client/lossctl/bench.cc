@@ -59,8 +59,9 @@ struct Load {
     }
     labels.resize(product(positions));
     const auto classes = static_cast<uint64_t>(shape.size() > 1 ? shape[1] : shape[0]);
-    for (int64_t& label : labels)
+    for (int64_t& label : labels) {
       label = static_cast<int64_t>(random() % std::max<uint64_t>(1, classes));
+    }
     request.input = {{dtype, shape}, input};
     request.target = View(absl::MakeConstSpan(labels), positions);
     request.outputs.grad_input = flags.grad;
@@ -144,7 +145,7 @@ Json Report(const BenchFlags& flags, const Load& load, std::vector<double> laten
             double seconds) {
   std::sort(latencies.begin(), latencies.end());
   const auto calls = static_cast<double>(latencies.size());
-  const double sent = static_cast<double>(load.input.size() + load.labels.size() * sizeof(int64_t));
+  const auto sent = static_cast<double>(load.input.size() + load.labels.size() * sizeof(int64_t));
   const double received = flags.grad ? static_cast<double>(load.input.size()) : 4.0;
   const auto micros = [&](double share) { return Percentile(latencies, share) * 1e6; };
   return {{"shape", flags.shape},
@@ -224,6 +225,7 @@ absl::Status RunBench(const BenchFlags& flags, const std::string& server,
   shared.measure_from = Clock::now() + seconds(flags.warmup_s);
   shared.end = shared.measure_from + seconds(flags.duration_s);
   std::vector<std::thread> connections;
+  connections.reserve(static_cast<size_t>(flags.concurrency));
   for (int i = 0; i < flags.concurrency; ++i) {
     connections.emplace_back([&] {
       const auto run = flags.transport == "many" ? Pipelined : Connection;
