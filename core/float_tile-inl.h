@@ -172,7 +172,7 @@ HWY_INLINE void ShortExpMantissa(const Batch& x, const Batch& k, Batch& result) 
   }
   AddProduct(middle, r4, result);
   AddProduct(high, r2, result);
-  for (size_t j = 0; j < kBatch; ++j) result[j] = hn::Add(SetDouble(1.0), result[j]);
+  for (DoubleV& v : result) v = hn::Add(SetDouble(1.0), v);
 }
 
 /// log(1 + x) for x >= 0, within 2^-33: enough for what is rounded to float32.

@@ -90,8 +90,9 @@ HWY_INLINE V LoadVector(const BFloat16* from) {
 HWY_INLINE V LoadVector(const Float16* from) {
 #if LOSSD_NO_FMA
   HWY_ALIGN float wide[kLanes];
-  for (size_t i = 0; i < kLanes; ++i)
+  for (size_t i = 0; i < kLanes; ++i) {
     wide[i] = ToFloat(LoadRaw<Float16>(reinterpret_cast<const std::byte*>(from + i)));
+  }
   return hn::Load(D(), wide);
 #else
   const hn::Rebind<hwy::float16_t, D> d16;

@@ -101,11 +101,17 @@ void LoadLabels(const std::byte* from, size_t count, int32_t* to) {
   }
 }
 
+/// A label as sent; a uint64 beyond int64 becomes negative.
+template <typename T>
+int64_t WidenLabel(T raw) {
+  return static_cast<int64_t>(raw);  // NOLINT(bugprone-signed-char-misuse): int8 is a number here.
+}
+
 /// Stores labels that are known to be good.
 template <typename T, typename Stored>
 void StoreLabels(const std::byte* from, size_t count, int64_t ignore_index, std::byte* to) {
   for (size_t i = 0; i < count; ++i) {
-    const auto label = static_cast<int64_t>(LoadRaw<T>(from + i * sizeof(T)));
+    const int64_t label = WidenLabel(LoadRaw<T>(from + i * sizeof(T)));
     StoreRaw(to + i * sizeof(Stored), static_cast<Stored>(label == ignore_index ? -1 : label));
   }
 }
@@ -128,7 +134,7 @@ size_t Labels::AppendGood(const std::byte* elements, size_t count) {
   for (size_t i = 0; i < count; ++i) {
     // A uint64 beyond int64 becomes negative here, and might then look like the index to ignore.
     const T raw = LoadRaw<T>(elements + i * sizeof(T));
-    const auto label = static_cast<int64_t>(raw);
+    const int64_t label = WidenLabel(raw);
     const bool wrapped = std::is_same_v<T, uint64_t> && label < 0;
     const bool ignore = label == ignore_index && !wrapped;
     ignored += ignore ? 1 : 0;
@@ -145,7 +151,7 @@ size_t Labels::AppendGood(const std::byte* elements, size_t count) {
   }
   if (!class_counts_.empty()) {
     for (size_t i = 0; i < count; ++i) {
-      const auto label = static_cast<int64_t>(LoadRaw<T>(elements + i * sizeof(T)));
+      const int64_t label = WidenLabel(LoadRaw<T>(elements + i * sizeof(T)));
       if (label != ignore_index) ++class_counts_[static_cast<size_t>(label)];
     }
   }
