@@ -253,7 +253,12 @@ TEST(Fuzz, EveryInstructionSetGivesTheFormulas) {
     targets.push_back(left & -left);
   }
   const char* full = std::getenv("LOSSD_FULL");
-  const uint64_t problems = full != nullptr && std::string(full) == "1" ? 1000000 : 6000;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  constexpr uint64_t kSome = 1500;  // Sanitizers take their time.
+#else
+  constexpr uint64_t kSome = 6000;
+#endif
+  const uint64_t problems = full != nullptr && std::string(full) == "1" ? 1000000 : kSome;
   for (uint64_t seed = 0; seed < problems; ++seed) {
     std::mt19937_64 random(seed);
     OwnedProblem problem = RandomProblem(&random);
