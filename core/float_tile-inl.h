@@ -292,7 +292,7 @@ HWY_INLINE void FindGood(const GroupStats& stats, const GroupDoubles& doubles, F
   }
   std::fill(tile->good + begin, tile->good + begin + kGroup, true);
   if (HWY_LIKELY(all && tile->class_weight == nullptr)) return;
-  const double greatest_weight = kGreatestWeight / static_cast<double>(tile->classes);
+  const double greatest_weight = GreatestWeight(tile->classes);
   for (size_t i = 0; i < kGroup; ++i) {
     const bool number = stats.seen[i] == stats.seen[i];
     const bool good = number && std::abs(stats.max[i]) <= 1024.0F &&

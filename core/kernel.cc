@@ -4,11 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "core/load.h"
 #include "core/plan.h"
 #include "core/row_evaluator-inl.h"
 #include "core/row_kernels.h"
+#include "core/tile_evaluator-inl.h"
+#include "hwy/cache_control.h"
 
 namespace lossd {
 namespace {
@@ -91,8 +94,10 @@ void EvaluateStrided(RowEvaluator<T, P>* evaluator, const Plan& plan, const Slab
 
 /// Few classes: tiles of positions, wherever their classes lie; what a tile leaves, by itself.
 template <typename T, typename P>
-void EvaluateTiles(RowEvaluator<T, P>* evaluator, const Plan& plan, const Slab& slab, int64_t begin,
-                   int64_t end, Scratch* scratch) {
+void EvaluateTiles(const RowContext& context, RowEvaluator<T, P>* evaluator, const Slab& slab,
+                   int64_t begin, int64_t end, RowTotals* totals, Scratch* scratch) {
+  TileEvaluator<T> tiles(context, totals, scratch);
+  const Plan& plan = *context.plan;
   const int64_t inner = plan.inner();
   const auto classes = static_cast<size_t>(plan.classes());
   const auto most = static_cast<int64_t>(TilePositions(classes));
@@ -110,9 +115,9 @@ void EvaluateTiles(RowEvaluator<T, P>* evaluator, const Plan& plan, const Slab& 
     layout.count = static_cast<size_t>(std::min(most, row_end - at));
     const size_t offset =
         (static_cast<size_t>(at - within) * classes + static_cast<size_t>(within)) * sizeof(T);
-    evaluator->EvaluateTile(slab.input + offset,
-                            slab.grad_input == nullptr ? nullptr : slab.grad_input + offset, slab,
-                            at, layout, evaluate_one);
+    tiles.Evaluate(slab.input + offset,
+                   slab.grad_input == nullptr ? nullptr : slab.grad_input + offset, slab, at,
+                   layout, evaluate_one);
   }
 }
 
@@ -126,8 +131,10 @@ void EvaluateRows(const RowContext& context, const Slab& slab, int64_t begin, in
     const auto run = [&](auto target_type) {
       using P = decltype(target_type);
       RowEvaluator<T, P> evaluator(context, totals, scratch);
-      if (evaluator.UsesTiles()) {
-        EvaluateTiles(&evaluator, plan, slab, begin, end, scratch);
+      if (TileEvaluator<T>::Serves(plan)) {
+        if constexpr (!std::is_same_v<T, double>) {
+          EvaluateTiles(context, &evaluator, slab, begin, end, totals, scratch);
+        }
       } else if (plan.inner() == 1) {
         EvaluateContiguous(&evaluator, plan, slab, begin, end);
       } else {
@@ -138,6 +145,8 @@ void EvaluateRows(const RowContext& context, const Slab& slab, int64_t begin, in
     if (plan.target().dtype == DType::kFloat32) return run(float{});
     return run(T{});
   });
+  // Streaming stores wait for nobody: who is told that the range is done must see them.
+  if (context.stream_gradients) hwy::FlushStream();
 }
 
 }  // namespace lossd

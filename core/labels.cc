@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <limits>
 #include <string>
 #include <type_traits>
 
@@ -34,31 +32,30 @@ struct RawLabel {
 };
 
 template <typename T>
-RawLabel Read(const std::byte* from) {
-  return {static_cast<int64_t>(LoadRaw<T>(from)), 0, false};
+RawLabel ReadLabel(const std::byte* from) {
+  const T raw = LoadRaw<T>(from);
+  RawLabel label;
+  label.value = static_cast<int64_t>(raw);  // NOLINT(bugprone-signed-char-misuse): a number.
+  label.unsigned_value = static_cast<uint64_t>(raw);
+  label.beyond_int64 = std::is_same_v<T, uint64_t> && label.value < 0;
+  return label;
 }
 
-RawLabel ReadLabel(DType dtype, const std::byte* from) {
-  switch (dtype) {
-    case DType::kInt8:
-      return Read<int8_t>(from);
-    case DType::kUInt8:
-      return Read<uint8_t>(from);
-    case DType::kInt16:
-      return Read<int16_t>(from);
-    case DType::kUInt16:
-      return Read<uint16_t>(from);
-    case DType::kInt32:
-      return Read<int32_t>(from);
-    case DType::kUInt32:
-      return Read<uint32_t>(from);
-    case DType::kUInt64: {
-      const auto value = LoadRaw<uint64_t>(from);
-      const bool beyond = value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
-      return {static_cast<int64_t>(value), value, beyond};
-    }
-    default:
-      return Read<int64_t>(from);
+/// Labels of `Stored` type, all ones standing for an ignored position.
+template <typename Stored>
+void LoadLabels(const std::byte* from, size_t count, int32_t* to) {
+  for (size_t i = 0; i < count; ++i) {
+    const auto label = LoadRaw<Stored>(from + i * sizeof(Stored));
+    to[i] = label == static_cast<Stored>(-1) ? -1 : static_cast<int32_t>(label);
+  }
+}
+
+/// Stores labels that are known to be good.
+template <typename T, typename Stored>
+void StoreLabels(const std::byte* from, size_t count, int64_t ignore_index, std::byte* to) {
+  for (size_t i = 0; i < count; ++i) {
+    const int64_t label = ReadLabel<T>(from + i * sizeof(T)).value;
+    StoreRaw(to + i * sizeof(Stored), static_cast<Stored>(label == ignore_index ? -1 : label));
   }
 }
 
@@ -74,49 +71,10 @@ uint64_t Labels::StoredBytes(const Plan& plan) {
 }
 
 int64_t Labels::At(int64_t position) const {
-  const std::byte* at = stored_.data() + static_cast<size_t>(position) * width_;
-  switch (width_) {
-    case 1: {
-      const auto label = LoadRaw<uint8_t>(at);
-      return label == 0xFF ? -1 : label;
-    }
-    case 2: {
-      const auto label = LoadRaw<uint16_t>(at);
-      return label == 0xFFFF ? -1 : label;
-    }
-    default: {
-      const auto label = LoadRaw<uint32_t>(at);
-      return label == 0xFFFFFFFF ? -1 : static_cast<int64_t>(label);
-    }
-  }
+  int32_t label = 0;
+  Load(position, 1, &label);
+  return label;
 }
-
-namespace {
-
-template <typename Stored>
-void LoadLabels(const std::byte* from, size_t count, int32_t* to) {
-  for (size_t i = 0; i < count; ++i) {
-    const auto label = LoadRaw<Stored>(from + i * sizeof(Stored));
-    to[i] = label == static_cast<Stored>(-1) ? -1 : static_cast<int32_t>(label);
-  }
-}
-
-/// A label as sent; a uint64 beyond int64 becomes negative.
-template <typename T>
-int64_t WidenLabel(T raw) {
-  return static_cast<int64_t>(raw);  // NOLINT(bugprone-signed-char-misuse): int8 is a number here.
-}
-
-/// Stores labels that are known to be good.
-template <typename T, typename Stored>
-void StoreLabels(const std::byte* from, size_t count, int64_t ignore_index, std::byte* to) {
-  for (size_t i = 0; i < count; ++i) {
-    const int64_t label = WidenLabel(LoadRaw<T>(from + i * sizeof(T)));
-    StoreRaw(to + i * sizeof(Stored), static_cast<Stored>(label == ignore_index ? -1 : label));
-  }
-}
-
-}  // namespace
 
 void Labels::Load(int64_t position, size_t count, int32_t* to) const {
   const std::byte* from = stored_.data() + static_cast<size_t>(position) * width_;
@@ -132,13 +90,11 @@ size_t Labels::AppendGood(const std::byte* elements, size_t count) {
   uint64_t ignored = 0;
   uint64_t bad = 0;
   for (size_t i = 0; i < count; ++i) {
-    // A uint64 beyond int64 becomes negative here, and might then look like the index to ignore.
-    const T raw = LoadRaw<T>(elements + i * sizeof(T));
-    const int64_t label = WidenLabel(raw);
-    const bool wrapped = std::is_same_v<T, uint64_t> && label < 0;
-    const bool ignore = label == ignore_index && !wrapped;
+    const RawLabel label = ReadLabel<T>(elements + i * sizeof(T));
+    // A uint64 beyond int64 might look like the index to ignore.
+    const bool ignore = label.value == ignore_index && !label.beyond_int64;
     ignored += ignore ? 1 : 0;
-    bad += !ignore && static_cast<uint64_t>(label) >= classes ? 1 : 0;
+    bad += !ignore && label.unsigned_value >= classes ? 1 : 0;
   }
   if (bad != 0) return 0;
   std::byte* to = stored_.data() + static_cast<size_t>(filled_) * width_;
@@ -151,7 +107,7 @@ size_t Labels::AppendGood(const std::byte* elements, size_t count) {
   }
   if (!class_counts_.empty()) {
     for (size_t i = 0; i < count; ++i) {
-      const int64_t label = WidenLabel(LoadRaw<T>(elements + i * sizeof(T)));
+      const int64_t label = ReadLabel<T>(elements + i * sizeof(T)).value;
       if (label != ignore_index) ++class_counts_[static_cast<size_t>(label)];
     }
   }
@@ -163,30 +119,8 @@ size_t Labels::AppendGood(const std::byte* elements, size_t count) {
 size_t Labels::AppendGood(const std::byte* elements, size_t count) {
   const auto left = static_cast<size_t>(plan_.positions() - filled_);
   count = std::min(count, left);
-  switch (plan_.target().dtype) {
-    case DType::kInt8:
-      return AppendGood<int8_t>(elements, count);
-    case DType::kUInt8:
-      return AppendGood<uint8_t>(elements, count);
-    case DType::kInt16:
-      return AppendGood<int16_t>(elements, count);
-    case DType::kUInt16:
-      return AppendGood<uint16_t>(elements, count);
-    case DType::kInt32:
-      return AppendGood<int32_t>(elements, count);
-    case DType::kUInt32:
-      return AppendGood<uint32_t>(elements, count);
-    case DType::kUInt64:
-      return AppendGood<uint64_t>(elements, count);
-    default:
-      return AppendGood<int64_t>(elements, count);
-  }
-}
-
-void Labels::Store(int64_t label) {
-  const auto bits = static_cast<uint32_t>(label);  // -1 gives all ones at every width.
-  std::memcpy(stored_.data() + static_cast<size_t>(filled_) * width_, &bits, width_);
-  ++filled_;
+  return WithIntegerType(plan_.target().dtype,
+                         [&](auto type) { return AppendGood<decltype(type)>(elements, count); });
 }
 
 absl::Status Labels::AppendOne(const std::byte* element) {
@@ -194,22 +128,14 @@ absl::Status Labels::AppendOne(const std::byte* element) {
     return InvalidField("target", "LENGTH_EXCEEDED", "expected ", plan_.positions(),
                         " labels, got more");
   }
-  const RawLabel label = ReadLabel(plan_.target().dtype, element);
-  if (!label.beyond_int64 && label.value == plan_.ignore_index()) {
-    ++ignored_;
-    Store(-1);
-    return absl::OkStatus();
-  }
-  if (label.beyond_int64 || label.value < 0 || label.value >= plan_.classes()) {
-    const std::string got =
-        label.beyond_int64 ? absl::StrCat(label.unsigned_value) : absl::StrCat(label.value);
-    return InvalidField(absl::StrCat("target[", filled_, "]"), "LABEL_OUT_OF_RANGE",
-                        "expected a class in [0, ", plan_.classes(), ") or ignore_index ",
-                        plan_.ignore_index(), ", got ", got);
-  }
-  if (!class_counts_.empty()) ++class_counts_[static_cast<size_t>(label.value)];
-  Store(label.value);
-  return absl::OkStatus();
+  if (AppendGood(element, 1) == 1) return absl::OkStatus();
+  const RawLabel label = WithIntegerType(
+      plan_.target().dtype, [element](auto type) { return ReadLabel<decltype(type)>(element); });
+  const std::string got =
+      label.beyond_int64 ? absl::StrCat(label.unsigned_value) : absl::StrCat(label.value);
+  return InvalidField(absl::StrCat("target[", filled_, "]"), "LABEL_OUT_OF_RANGE",
+                      "expected a class in [0, ", plan_.classes(), ") or ignore_index ",
+                      plan_.ignore_index(), ", got ", got);
 }
 
 absl::Status Labels::Append(absl::Span<const std::byte> bytes) {

@@ -50,7 +50,6 @@ class Labels {
   template <typename T>
   size_t AppendGood(const std::byte* elements, size_t count);
   size_t AppendGood(const std::byte* elements, size_t count);
-  void Store(int64_t label);
 
   const Plan& plan_;
   size_t width_;

@@ -72,6 +72,29 @@ decltype(auto) WithFloatingType(DType dtype, Function&& function) {
   }
 }
 
+/// Calls `function` with a value of the C++ type of an integer `dtype`.
+template <typename Function>
+decltype(auto) WithIntegerType(DType dtype, Function&& function) {
+  switch (dtype) {
+    case DType::kInt8:
+      return std::forward<Function>(function)(int8_t{});
+    case DType::kUInt8:
+      return std::forward<Function>(function)(uint8_t{});
+    case DType::kInt16:
+      return std::forward<Function>(function)(int16_t{});
+    case DType::kUInt16:
+      return std::forward<Function>(function)(uint16_t{});
+    case DType::kInt32:
+      return std::forward<Function>(function)(int32_t{});
+    case DType::kUInt32:
+      return std::forward<Function>(function)(uint32_t{});
+    case DType::kUInt64:
+      return std::forward<Function>(function)(uint64_t{});
+    default:
+      return std::forward<Function>(function)(int64_t{});
+  }
+}
+
 /// Widens `count` floating elements.
 inline void LoadAsDouble(DType dtype, const std::byte* from, size_t count, double* to) {
   WithFloatingType(dtype, [&](auto type) {

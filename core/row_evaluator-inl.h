@@ -1,14 +1,12 @@
-// Everything about one row or tile of rows: which passes serve it, its loss, counts and gradients.
+// Everything about one row: which passes serve it, its loss, counts and gradients.
 #ifndef LOSSD_CORE_ROW_EVALUATOR_INL_H_
 #define LOSSD_CORE_ROW_EVALUATOR_INL_H_
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <memory>
 #include <type_traits>
 #include <variant>
 
@@ -34,15 +32,33 @@ struct RowData {
   std::byte* grad_target;
 };
 
+/// The type of losses and of their sums beside logits of storage type T.
+template <typename T>
+using LossOf = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+/// What the passes in float32 are for: class indices without smoothing, narrower than float64.
+template <typename T>
+bool ServedInFloat(const Plan& plan) {
+  return !std::is_same_v<T, double> && plan.target_kind() == TargetKind::kClassIndex &&
+         plan.options().label_smoothing == 0.0;
+}
+
+/// The incoming gradient of a position of the slab. REQUIRES: slab.grad_output != nullptr.
+inline double GradOutputAt(const Plan& plan, const Slab& slab, int64_t at) {
+  const DType dtype = plan.grad_output()->dtype;
+  double value = 0;
+  LoadAsDouble(dtype, slab.grad_output + static_cast<size_t>(at) * SizeOf(dtype), 1, &value);
+  return value;
+}
+
 /// Evaluates rows of storage type T (input) and P (probability target).
 template <typename T, typename P>
 class RowEvaluator {
  public:
-  using Loss = std::conditional_t<std::is_same_v<T, double>, double, float>;
+  using Loss = LossOf<T>;
 
   RowEvaluator(const RowContext& context, RowTotals* totals, Scratch* scratch)
       : context_(context),
-        scratch_(scratch),
         kernels_(GetRowKernels(context.plan->input().dtype, std::is_same_v<P, float>
                                                                 ? DType::kFloat32
                                                                 : context.plan->input().dtype)),
@@ -53,13 +69,9 @@ class RowEvaluator {
         weight_(plan_.weight().empty() ? nullptr : plan_.weight().data()),
         smooth_(plan_.options().label_smoothing / static_cast<double>(plan_.classes())),
         sharp_(1.0 - plan_.options().label_smoothing),
-        greatest_weight_(kGreatestWeight / static_cast<double>(plan_.classes())) {
-    if (!UsesTiles()) {
-      scratch->exponentials.resize(classes_);
-      exponentials_ = scratch->exponentials.data();
-    } else if (scratch->tile == nullptr) {
-      scratch->tile = std::make_unique<FloatTile>();
-    }
+        greatest_weight_(GreatestWeight(classes_)) {
+    scratch->exponentials.resize(classes_);
+    exponentials_ = scratch->exponentials.data();
     if (context.class_sums != nullptr) {
       scratch->terms.resize(classes_);
       terms_ = scratch->terms.data();
@@ -72,7 +84,8 @@ class RowEvaluator {
         context_.labels == nullptr ? 0 : context_.labels->At(slab.first_position + at);
     const bool ignored = label < 0;
     if (ignored && slab.log_sum_exp == nullptr) return StoreIgnored(data, slab, at);
-    if (classes_ > kMaxTileClasses && ServedInFloat() && EvaluateFloat(label, data, slab, at)) {
+    if (classes_ > kMaxTileClasses && ServedInFloat<T>(plan_) &&
+        EvaluateFloat(label, data, slab, at)) {
       return;
     }
     EvaluateWide(label, data, slab, at);
@@ -80,17 +93,13 @@ class RowEvaluator {
 
   /// The passes in double.
   void EvaluateWide(int64_t label, const RowData& data, const Slab& slab, int64_t at) {
-    if (exponentials_ == nullptr) {
-      scratch_->exponentials.resize(classes_);
-      exponentials_ = scratch_->exponentials.data();
-    }
     const WideRowStats stats = kernels_.analyze_wide(data.input, classes_, exponentials_);
     if (slab.log_sum_exp != nullptr) {
       Store<Loss>(slab.log_sum_exp, at, stats.valid ? stats.max + stats.log_norm : kNaN);
     }
     if (label < 0) return StoreIgnored(data, slab, at);
     double scale = context_.scale;
-    if (slab.grad_output != nullptr) scale = GradOutputAt(slab, at);
+    if (slab.grad_output != nullptr) scale = GradOutputAt(plan_, slab, at);
     if (context_.labels == nullptr) {
       EvaluateProbabilities(stats, data, slab, at, scale);
     } else {
@@ -98,120 +107,25 @@ class RowEvaluator {
     }
   }
 
-  /// Whether rows are evaluated in tiles: float32 arithmetic and few classes.
-  [[nodiscard]] bool UsesTiles() const { return ServedInFloat() && classes_ <= kMaxTileClasses; }
-
-  /// Evaluates the tile of positions that begins with position `at` of the slab. Calls
-  /// left(position) for those, if any, that it left to Evaluate with nothing written.
-  /// REQUIRES: UsesTiles().
-  template <typename Left>
-  void EvaluateTile(const std::byte* input, std::byte* grad_input, const Slab& slab, int64_t at,
-                    const TileLayout& layout, const Left& left) {
-    FloatTile& tile = *scratch_->tile;
-    tile.gradient = grad_input != nullptr;
-    tile.class_weight = weight_;
-    kernels_.load_tile(input, layout, &tile);
-    context_.labels->Load(slab.first_position + at, layout.count, tile.labels);
-    std::fill(tile.labels + layout.count, tile.labels + tile.step, -1);
-    FillScales(slab, at, layout.count, &tile);
-    kernels_.evaluate_tile(&tile);
-    if (tile.gradient) {
-      kernels_.store_tile(layout, context_.stream_gradients, &tile, grad_input);
-    }
-    FinishTile(tile, slab, at, layout.count);
-    for (size_t i = 0; !tile.all_good && i < layout.count; ++i) {
-      if (!tile.good[i]) left(at + static_cast<int64_t>(i));
-    }
-  }
-
  private:
-  /// What the passes in float32 are for: class indices without smoothing.
-  [[nodiscard]] bool ServedInFloat() const {
-    return !std::is_same_v<T, double> && context_.labels != nullptr && smooth_ == 0.0;
-  }
-
-  void FillScales(const Slab& slab, int64_t at, size_t count, FloatTile* tile) {
-    std::fill(tile->scales, tile->scales + tile->step, context_.scale);
-    for (size_t i = 0; slab.grad_output != nullptr && i < count; ++i) {
-      tile->scales[i] = GradOutputAt(slab, at + static_cast<int64_t>(i));
-    }
-  }
-
-  /// Everything of a tile's good positions but their gradients.
-  void FinishTile(const FloatTile& tile, const Slab& slab, int64_t at, size_t count) {
-    const bool plain = slab.log_sum_exp == nullptr && context_.class_sums == nullptr &&
-                       plan_.outputs().top_k == 0 && tile.all_good;
-    if (!plain) {
-      for (size_t i = 0; i < count; ++i) {
-        if (tile.good[i]) FinishLane(tile, i, slab, at + static_cast<int64_t>(i));
-      }
-      return;
-    }
-    uint64_t correct = 0;
-    for (size_t i = 0; i < count; ++i) correct += tile.argmax[i] == tile.labels[i] ? 1 : 0;
-    totals_->correct += correct;
-    for (size_t i = 0; i < count; ++i) loss_sum_.Add(static_cast<Loss>(tile.losses[i]));
-    if (slab.loss == nullptr) return;
-    std::memcpy(slab.loss + static_cast<size_t>(at) * sizeof(float), tile.losses,
-                count * sizeof(float));
-  }
-
-  void FinishLane(const FloatTile& tile, size_t i, const Slab& slab, int64_t position) {
-    const auto loss = static_cast<Loss>(tile.losses[i]);
-    loss_sum_.Add(loss);
-    if (slab.loss != nullptr) {
-      StoreRaw(slab.loss + static_cast<size_t>(position) * sizeof(Loss), loss);
-    }
-    if (slab.log_sum_exp != nullptr) {
-      Store<Loss>(slab.log_sum_exp, position, tile.log_sum_exps[i]);
-    }
-    if (tile.labels[i] < 0) return;
-    if (tile.argmax[i] == tile.labels[i]) ++totals_->correct;
-    const uint32_t k = plan_.outputs().top_k;
-    if (k > 0 && RankInTile(tile, i) < k) ++totals_->correct_top_k;
-    if (context_.class_sums != nullptr) {
-      context_.class_sums->AddOne(tile.labels[i], tile.scales[i] * tile.negative_logs[i]);
-    }
-  }
-
-  /// How many classes rank before the label in lane i: greater logits, equal ones at lower indices.
-  static uint64_t RankInTile(const FloatTile& tile, size_t i) {
-    const auto label = static_cast<size_t>(tile.labels[i]);
-    const float at = tile.logits[label * tile.step + i];
-    uint64_t rank = 0;
-    for (size_t c = 0; c < tile.classes; ++c) {
-      const float other = tile.logits[c * tile.step + i];
-      if (other > at || (other == at && c < label)) ++rank;
-    }
-    return rank;
-  }
-
   /// How many classes rank before class c of a row.
   [[nodiscard]] uint64_t Rank(const std::byte* x, size_t c) const {
-    const T* row = reinterpret_cast<const T*>(x);
-    const double at = LogitAt(row, c);
+    const double at = LogitAt(x, c);
     uint64_t rank = 0;
     for (size_t k = 0; k < classes_; ++k) {
-      const double other = LogitAt(row, k);
+      const double other = LogitAt(x, k);
       if (other > at || (other == at && k < c)) ++rank;
     }
     return rank;
   }
 
-  static double LogitAt(const T* row, size_t c) {
-    return Widen(LoadRaw<T>(reinterpret_cast<const std::byte*>(row + c)));
+  static double LogitAt(const std::byte* x, size_t c) {
+    return Widen(LoadRaw<T>(x + c * sizeof(T)));
   }
 
   template <typename Element>
   static void Store(std::byte* base, int64_t at, double value) {
     StoreRaw(base + static_cast<size_t>(at) * sizeof(Element), Narrow<Element>(value));
-  }
-
-  [[nodiscard]] double GradOutputAt(const Slab& slab, int64_t at) const {
-    const DType dtype = plan_.grad_output()->dtype;
-    double value = 0;
-    LoadAsDouble(dtype, slab.grad_output + static_cast<size_t>(at) * SizeOf(dtype), 1, &value);
-    return value;
   }
 
   void StoreIgnored(const RowData& data, const Slab& slab, int64_t at) {
@@ -244,7 +158,7 @@ class RowEvaluator {
     double factor = 0;
     if (label >= 0) {
       weight = plan_.WeightOf(label);
-      if (slab.grad_output != nullptr) scale = GradOutputAt(slab, at);
+      if (slab.grad_output != nullptr) scale = GradOutputAt(plan_, slab, at);
       factor = weight * scale / ((1.0 + stats.tail) * stats.max_mantissa) * kExponentialScale;
       if (!(std::abs(weight) <= greatest_weight_)) return false;
       if (data.grad_input != nullptr && !FactorFits(factor)) return false;
@@ -257,7 +171,7 @@ class RowEvaluator {
     }
     const auto y = static_cast<size_t>(label);
     Count(stats.argmax, data.input, y);
-    const double difference = LogitAt(reinterpret_cast<const T*>(data.input), y) - max;
+    const double difference = LogitAt(data.input, y) - max;
     const double negative_log = log_norm - difference;
     StoreLoss(slab, at, weight == 0.0 ? 0.0 : weight * negative_log);
     if (context_.class_sums != nullptr) context_.class_sums->AddOne(label, scale * negative_log);
@@ -276,25 +190,19 @@ class RowEvaluator {
                                         double logit) const {
     const double below = stats.max - logit;
     if (std::is_same_v<T, double> && stats.log_norm < 0x1p-900 && below == 0.0) {
-      return Unscale(factor, stats.tail);
+      return Unscale<T>(factor, stats.tail);
     }
     return factor * (below + stats.log_norm);
   }
 
-  /// factor scaled / WideScale, in the order that neither overflows nor rounds twice.
-  static double Unscale(double factor, double scaled) {
-    if constexpr (!std::is_same_v<T, double>) return factor * scaled;
-    constexpr double kDown = 1.0 / WideScale(DType::kFloat64);
-    return std::abs(factor) > 1.0 ? (factor * kDown) * scaled : (factor * scaled) * kDown;
-  }
   /// Sum of exp(x_k - max) over all classes.
-  static double Norm(const WideRowStats& stats) { return 1.0 + Unscale(1.0, stats.tail); }
+  static double Norm(const WideRowStats& stats) { return 1.0 + Unscale<T>(1.0, stats.tail); }
 
   void EvaluateIndex(const WideRowStats& stats, size_t label, const RowData& data, const Slab& slab,
                      int64_t at, double scale) {
     if (stats.valid) Count(stats.argmax, data.input, label);
     const double own = sharp_ * plan_.WeightOf(static_cast<int64_t>(label));
-    const double logit = LogitAt(reinterpret_cast<const T*>(data.input), label);
+    const double logit = LogitAt(data.input, label);
     double loss = kNaN;
     if (stats.valid) {
       loss = own == 0.0 ? 0.0 : TimesNegativeLog(stats, own, logit);
@@ -320,12 +228,11 @@ class RowEvaluator {
 
   /// own x (p_c - [c = y]); the target's own entry is minus the sum of the others.
   void SharpGradient(const WideRowStats& stats, size_t label, double own, std::byte* to) const {
-    constexpr double kUp = std::is_same_v<T, double> ? WideScale(DType::kFloat64) : 1.0;
     const double factor = own / Norm(stats);
     kernels_.scale_wide(exponentials_, classes_, factor, to);
     const bool top = static_cast<int64_t>(label) == stats.argmax;
-    const double others = top ? stats.tail : kUp + (stats.tail - exponentials_[label]);
-    Store<T>(to, static_cast<int64_t>(label), -Unscale(factor, others));
+    const double others = top ? stats.tail : kWideScale<T> + (stats.tail - exponentials_[label]);
+    Store<T>(to, static_cast<int64_t>(label), -Unscale<T>(factor, others));
   }
 
   void SmoothGradient(const WideRowStats& stats, size_t label, double own, double scale,
@@ -336,7 +243,7 @@ class RowEvaluator {
                            {nullptr, weight_, sharp_, smooth_}, to);
     const auto top = static_cast<size_t>(stats.argmax);
     const auto spread = [&](size_t c) { return smooth_ * plan_.WeightOf(static_cast<int64_t>(c)); };
-    const double p = Unscale(1.0, exponentials_[label]) / norm;
+    const double p = Unscale<T>(1.0, exponentials_[label]) / norm;
     Store<T>(to, static_cast<int64_t>(label), scale * std::fma(total, p, -(own + spread(label))));
     StoreTopGradient(stats, total, scale, spread(top) + (top == label ? own : 0.0), to);
   }
@@ -345,7 +252,7 @@ class RowEvaluator {
   /// in the last place is the greatest; 1 - p, from the tail, is then small and as exact.
   void StoreTopGradient(const WideRowStats& stats, double total, double scale, double mass,
                         std::byte* to) const {
-    const double rest = total * (Unscale(1.0, stats.tail) / Norm(stats));
+    const double rest = total * (Unscale<T>(1.0, stats.tail) / Norm(stats));
     Store<T>(to, stats.argmax, scale * ((total - mass) - rest));
   }
 
@@ -416,7 +323,6 @@ class RowEvaluator {
   }
 
   const RowContext& context_;
-  Scratch* scratch_;
   const RowKernels& kernels_;
   const Plan& plan_;
   RowTotals* totals_;

@@ -13,6 +13,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "core/dtype.h"
 
@@ -85,9 +86,8 @@ struct FloatTile {
   alignas(64) float rows[kTileElements];
 };
 
-/// A weight beyond this over the classes could lift what stands for exp(-inf) into the last place
-/// of a loss in float32.
-inline constexpr double kGreatestWeight = 0x1p33;
+/// A greater weight could lift what stands for exp(-inf) into the last place of a loss in float32.
+inline double GreatestWeight(size_t classes) { return 0x1p33 / static_cast<double>(classes); }
 
 /// What the passes in double find out about a row.
 struct WideRowStats {
@@ -119,14 +119,14 @@ struct RowKernels {
   /// Writes the gradients of the positions that are good.
   void (*store_tile)(const TileLayout& layout, bool stream, FloatTile* tile, std::byte* to);
 
-  // In double. `exponentials` has room for `classes`: exp(x_c - max) times WideScale.
+  // In double. `exponentials` has room for `classes`: exp(x_c - max) times kWideScale.
   WideRowStats (*analyze_wide)(const std::byte* x, size_t classes, double* exponentials);
   /// Sum of m_c (max - x_c), leaving out zero masses; the sum of masses in *total.
   double (*sum_masses)(const std::byte* x, size_t classes, double max, const MassSource& masses,
                        double* total);
-  /// out[c] = RN(factor exponentials[c] / WideScale).
+  /// out[c] = RN(factor exponentials[c] / kWideScale).
   void (*scale_wide)(const double* exponentials, size_t classes, double factor, std::byte* out);
-  /// out[c] = RN(scale (total exponentials[c] / norm - m_c)), norm without WideScale.
+  /// out[c] = RN(scale (total exponentials[c] / norm - m_c)), norm without kWideScale.
   void (*mass_gradient)(const double* exponentials, size_t classes, double total, double norm,
                         double scale, const MassSource& masses, std::byte* out);
   /// The gradient of probabilities, RN(scale f_c (-l_c)) with f_c = sharp w_c, zero factors giving
@@ -140,7 +140,21 @@ struct RowKernels {
 
 /// Exponentials of float64 logits are kept times 2^128: a sum of subnormal ones would lose its
 /// bits. For narrower logits double has range enough.
-constexpr double WideScale(DType input) { return input == DType::kFloat64 ? 0x1p128 : 1.0; }
+template <typename T>
+inline constexpr int kWideExponent = std::is_same_v<T, double> ? 128 : 0;
+template <typename T>
+inline constexpr double kWideScale = std::is_same_v<T, double> ? 0x1p128 : 1.0;
+
+/// factor scaled / kWideScale<T>, in the order that neither overflows nor rounds twice. Free of
+/// branches, so that loops over it become vector code.
+template <typename T>
+[[gnu::always_inline]] inline double Unscale(double factor, double scaled) {
+  if constexpr (!std::is_same_v<T, double>) return factor * scaled;
+  constexpr double kDown = 1.0 / kWideScale<T>;
+  const double early = (factor * kDown) * scaled;
+  const double late = (factor * scaled) * kDown;
+  return std::abs(factor) > 1.0 ? early : late;
+}
 
 /// To be fetched once for a range of rows, not for each. `target` is the type of probabilities: the
 /// input's, or float32 beside a half.

@@ -136,9 +136,6 @@ template <typename T>
 class WideRow {
  public:
   static constexpr bool kExact = std::is_same_v<T, double>;
-  static constexpr int kScale = kExact ? 128 : 0;
-  static constexpr double kUp = kExact ? 0x1p128 : 1.0;
-  static constexpr double kDown = kExact ? 0x1p-128 : 1.0;
 
   static WideRowStats Analyze(const std::byte* x, size_t classes, double* exponentials) {
     WideRowStats stats = FindMaximum(x, classes);
@@ -154,18 +151,10 @@ class WideRow {
       std::copy(piece, piece + count, exponentials + begin);
       tail.Add(piece, count);
     });
-    exponentials[argmax] = kUp;
+    exponentials[argmax] = kWideScale<T>;
     stats.tail = tail.Total();
-    stats.log_norm = Log1pNonNegative(stats.tail * kDown);
+    stats.log_norm = Log1pNonNegative(Unscale<T>(1.0, stats.tail));
     return stats;
-  }
-
-  /// factor scaled 2^-kScale, in the order that neither overflows nor rounds twice.
-  static HWY_INLINE double Unscale(double factor, double scaled) {
-    if constexpr (!kExact) return factor * scaled;
-    const double early = (factor * kDown) * scaled;
-    const double late = (factor * scaled) * kDown;
-    return std::abs(factor) > 1.0 ? early : late;
   }
 
  private:
@@ -199,7 +188,7 @@ class WideRow {
 
   static HWY_INLINE double ShiftedExp(double x, double max) {
     const double difference = x - max;
-    const double result = ExpNonPositive<kScale>(difference);
+    const double result = ExpNonPositive<kWideExponent<T>>(difference);
     if constexpr (!kExact) return result;
     // e^(d + error) = e^d (1 + error), the error being under an ulp of d.
     const double back = difference - x;
@@ -240,7 +229,7 @@ void ScaleWide(const double* exponentials, size_t classes, double factor, std::b
   HWY_ALIGN double piece[kPiece];
   ForPieces(classes, [&](size_t begin, size_t count) {
     for (size_t i = 0; i < count; ++i) {
-      piece[i] = WideRow<T>::Unscale(factor, exponentials[begin + i]);
+      piece[i] = Unscale<T>(factor, exponentials[begin + i]);
     }
     NarrowPiece<T>(piece, count, out + begin * sizeof(T));
   });
@@ -268,7 +257,7 @@ void MassGradient(const double* exponentials, size_t classes, double total, doub
   ForPieces(classes, [&](size_t begin, size_t count) {
     FillMasses<P>(masses, begin, count, mass);
     for (size_t i = 0; i < count; ++i) {
-      piece[i] = WideRow<T>::Unscale(1.0, exponentials[begin + i]) / norm;
+      piece[i] = Unscale<T>(1.0, exponentials[begin + i]) / norm;
     }
     FusedProductMinus(total, mass, count, piece);
     for (size_t i = 0; i < count; ++i) piece[i] = scale * piece[i];

@@ -58,24 +58,8 @@ bool StoreInteger(Source value, std::byte* to) {
 
 template <typename Source>
 bool EncodeInteger(DType dtype, Source value, std::byte* to) {
-  switch (dtype) {
-    case DType::kInt8:
-      return StoreInteger<int8_t>(value, to);
-    case DType::kInt16:
-      return StoreInteger<int16_t>(value, to);
-    case DType::kInt32:
-      return StoreInteger<int32_t>(value, to);
-    case DType::kInt64:
-      return StoreInteger<int64_t>(value, to);
-    case DType::kUInt8:
-      return StoreInteger<uint8_t>(value, to);
-    case DType::kUInt16:
-      return StoreInteger<uint16_t>(value, to);
-    case DType::kUInt32:
-      return StoreInteger<uint32_t>(value, to);
-    default:
-      return StoreInteger<uint64_t>(value, to);
-  }
+  return WithIntegerType(
+      dtype, [&](auto type) { return StoreInteger<decltype(type)>(value, to); });
 }
 
 template <typename Values>

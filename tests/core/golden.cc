@@ -106,7 +106,8 @@ void AddWideRow(const RowKernels& kernels, DType input, DType target,
     double total = 0;
     hash->Add(kernels.sum_masses(x.data(), classes, stats.max, masses, &total));
     hash->Add(total);
-    kernels.mass_gradient(exponentials.data(), classes, total, 1.0 + stats.tail / WideScale(input),
+    kernels.mass_gradient(exponentials.data(), classes, total,
+                          1.0 + stats.tail / (input == DType::kFloat64 ? kWideScale<double> : 1.0),
                           -0.3, masses, out.data());
     AddBytes(out, hash);
     std::vector<std::byte> target_gradient(t.size());
