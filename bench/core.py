@@ -149,7 +149,7 @@ def progress(text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--binary", type=pathlib.Path, required=True)
+    parser.add_argument("--binaries", type=pathlib.Path, required=True, help="folder with core_bench")
     parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for core.json, core.md, core.svg")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
@@ -158,7 +158,7 @@ def main():
     arguments = parser.parse_args()
     cpus = sorted(os.sched_getaffinity(0))[:arguments.threads]
     os.sched_setaffinity(0, cpus)
-    everyone = contestants(arguments.binary, arguments.threads, not arguments.short)
+    everyone = contestants(arguments.binaries / "core_bench", arguments.threads, not arguments.short)
     shapes = SHORT_SHAPES if arguments.short else SHAPES
     if arguments.shape:
         shapes = [tuple(int(n) for n in s.split("x")) for s in arguments.shape]

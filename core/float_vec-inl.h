@@ -272,8 +272,8 @@ HWY_INLINE double AddLanes(double (&lanes)[kBlock]) {
   return lanes[0];
 }
 
-/// Sixteen sums in double. Adding a few terms in float32 first would be faster by a tenth and take
-/// losses beyond 2 ulp, once in some ten million.
+/// Sixteen sums in double. Adding a few terms in float32 first takes losses beyond 2 ulp, once in
+/// some ten million.
 class LaneSums {
  public:
   HWY_INLINE LaneSums() {

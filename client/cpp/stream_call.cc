@@ -21,6 +21,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "client/cpp/lossd/client.h"
+#include "client/cpp/wire.h"
 #include "core/plan.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/problem_codec.h"
@@ -44,23 +45,6 @@ std::unique_ptr<Stream> Open(const std::shared_ptr<grpc::ChannelInterface>& chan
   return std::unique_ptr<Stream>(
       grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(
           channel.get(), method, context));
-}
-
-v1::EvaluateStreamHeader MakeHeader(const CrossEntropyRequest& request) {
-  v1::EvaluateStreamHeader header;
-  ToWire(request.options, header.mutable_criterion());
-  if (request.weight) {
-    const auto bytes = request.weight->bytes;
-    FillTensor(request.weight->spec,
-               {reinterpret_cast<const char*>(bytes.data()), bytes.size()},  // NOLINT(*-cast)
-               /*typed=*/false,
-               header.mutable_criterion()->mutable_cross_entropy()->mutable_weight());
-  }
-  ToWire(request.outputs, header.mutable_outputs());
-  ToWire(request.input.spec, header.mutable_input());
-  ToWire(request.target.spec, header.mutable_target());
-  if (request.grad_output) ToWire(request.grad_output->spec, header.mutable_grad_output());
-  return header;
 }
 
 /// The next piece of a tensor: as large a part of it as `share` of the whole input.
@@ -102,7 +86,7 @@ class Writer {
   /// Returns early where the server has ended the call: the reader learns why.
   void Run(Stream* stream, std::atomic<uint64_t>* sent) {
     Request first;
-    *first.mutable_header() = MakeHeader(request_);
+    ToWire(request_, first.mutable_header());
     std::vector<grpc::Slice> message = {grpc::Slice(first.SerializeAsString())};
     while (!message.empty() || !AtEnd()) {
       Fill(&message);

@@ -20,6 +20,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "client/cpp/lossd/client.h"
+#include "client/lossctl/pipeline.h"
 #include "core/load.h"
 #include "core/tensor.h"
 
@@ -123,11 +124,10 @@ void Connection(const BenchFlags& flags, const std::string& server, const Client
 /// One connection: a stream of EvaluateMany with `pipeline` requests outstanding.
 void Pipelined(const BenchFlags& flags, const std::string& server, const ClientOptions& options,
                const Load& load, Shared* shared) {
-  auto client = Client::Connect(server, options);
-  if (!client.ok()) return shared->Fail(client.status());
   std::vector<double> latencies;
-  const absl::Status status = (*client)->CrossEntropyMany(
-      load.request, flags.pipeline, [&] { return !shared->stop && Clock::now() < shared->end; },
+  const absl::Status status = RunPipeline(
+      server, options, load.request, flags.pipeline,
+      [&] { return !shared->stop && Clock::now() < shared->end; },
       [&](Clock::time_point begin) {
         if (begin >= shared->measure_from) latencies.push_back(Since(begin));
       });

@@ -18,6 +18,9 @@ using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedInputStream;
 using google::protobuf::io::CodedOutputStream;
 
+/// No message is that long: a greater length is a lie, and would not fit the stream's int.
+constexpr uint32_t kMostBytes = uint32_t{1} << 30U;
+
 /// Takes `length` bytes in place; false where the stream ends before them.
 bool TakePieces(CodedInputStream* input, size_t length, Pieces* pieces) {
   while (length > 0) {
@@ -54,7 +57,7 @@ absl::Status WireFields::Read(google::protobuf::io::ZeroCopyInputStream* from, u
       continue;
     }
     uint32_t length = 0;
-    if (!input.ReadVarint32(&length) || length > uint32_t{1} << 30U) return malformed();
+    if (!input.ReadVarint32(&length) || length > kMostBytes) return malformed();
     Pieces& pieces = to->fields_[static_cast<size_t>(field)];
     if ((submessages >> static_cast<unsigned>(field) & 1U) == 0) pieces.clear();
     to->seen_ |= 1U << static_cast<unsigned>(field);

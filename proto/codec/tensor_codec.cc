@@ -58,8 +58,7 @@ bool StoreInteger(Source value, std::byte* to) {
 
 template <typename Source>
 bool EncodeInteger(DType dtype, Source value, std::byte* to) {
-  return WithIntegerType(
-      dtype, [&](auto type) { return StoreInteger<decltype(type)>(value, to); });
+  return WithIntegerType(dtype, [&](auto type) { return StoreInteger<decltype(type)>(value, to); });
 }
 
 template <typename Values>

@@ -5,9 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <random>
+#include <type_traits>
 #include <vector>
 
 namespace lossd {
@@ -215,6 +218,37 @@ TEST(ExactSum, CarriesThroughAFullLimb) {
     expected.Add(sign * std::ldexp(1.0, 63 - 1074));
     EXPECT_TRUE(sum == expected);
   }
+}
+
+/// Every kind of value: random bits, which are of all magnitudes, NaN and infinities among them,
+/// and values of the window's magnitudes.
+template <typename F>
+void CheckWindow() {
+  using Bits = std::conditional_t<sizeof(F) == 4, uint32_t, uint64_t>;
+  std::mt19937_64 random(5);
+  for (int round = 0; round < 200; ++round) {
+    ExactSum<F> plain;
+    ExactSum<F> windowed;
+    {
+      WindowedSum<F> window(&windowed);
+      for (int i = 0; i < 300; ++i) {
+        F value = std::bit_cast<F>(static_cast<Bits>(random()));
+        if (i % 3 != 0) {
+          value = static_cast<F>(std::ldexp(static_cast<double>(random()) - 0x1p63,
+                                            static_cast<int>(random() % 48) - 90));
+        }
+        if (round % 2 == 0 && !std::isfinite(value)) value = 0;
+        plain.Add(value);
+        window.Add(value);
+      }
+    }
+    ASSERT_EQ(plain, windowed) << round;
+  }
+}
+
+TEST(WindowedSum, AddsWhatExactSumAdds) {
+  CheckWindow<float>();
+  CheckWindow<double>();
 }
 
 }  // namespace

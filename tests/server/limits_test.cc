@@ -47,30 +47,40 @@ void ExpectEnded(const absl::Status& status, const std::string& reason, Clock::t
   EXPECT_TRUE(CallUnary(&server->stub(), Ones(3, 4)).ok());
 }
 
+/// Reads from a stream on which nothing more is sent, until the server ends it.
+template <typename Stream, typename Reply>
+void ExpectSilenceEnds(Stream* stream, Reply reply, const std::string& reason, TestServer* server) {
+  const auto begin = Clock::now();
+  EXPECT_FALSE(stream->Read(&reply));
+  ExpectEnded(FromGrpc(stream->Finish()), reason, begin, server);
+}
+
 TEST(Limits, AStreamWithoutAHeader) {
   TestServer server(Impatient());
   grpc::ClientContext context;
   SetDeadline(&context);
-  const auto begin = Clock::now();
   const auto stream = server.stub().EvaluateStream(&context);
-  v1::EvaluateStreamResponse reply;
-  EXPECT_FALSE(stream->Read(&reply));
-  ExpectEnded(FromGrpc(stream->Finish()), "HEADER_WAIT", begin, &server);
+  ExpectSilenceEnds(stream.get(), v1::EvaluateStreamResponse(), "HEADER_WAIT", &server);
 }
 
 TEST(Limits, AStreamThatStops) {
   TestServer server(Impatient());
   grpc::ClientContext context;
   SetDeadline(&context);
-  const auto begin = Clock::now();
   const auto stream = server.stub().EvaluateStream(&context);
   v1::EvaluateStreamRequest message;
   *message.mutable_header() = MakeHeader(Ones(100, 10));
   message.set_target(std::string(17, '\0'));
   ASSERT_TRUE(stream->Write(message));
-  v1::EvaluateStreamResponse reply;
-  EXPECT_FALSE(stream->Read(&reply));
-  ExpectEnded(FromGrpc(stream->Finish()), "IDLE_STREAM", begin, &server);
+  ExpectSilenceEnds(stream.get(), v1::EvaluateStreamResponse(), "IDLE_STREAM", &server);
+}
+
+TEST(Limits, ManyWithoutARequest) {
+  TestServer server(Impatient());
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  const auto stream = server.stub().EvaluateMany(&context);
+  ExpectSilenceEnds(stream.get(), v1::EvaluateManyResponse(), "IDLE_STREAM", &server);
 }
 
 // Reads nothing: the server stops reading in its turn, and ends the stream. What the client gets
@@ -97,17 +107,6 @@ TEST(Limits, AReaderThatDoesNotRead) {
   }
   EXPECT_FALSE(stream->Finish().ok());
   EXPECT_TRUE(server.MemoryIsBack()) << server.server().memory_used();
-}
-
-TEST(Limits, ManyWithoutARequest) {
-  TestServer server(Impatient());
-  grpc::ClientContext context;
-  SetDeadline(&context);
-  const auto begin = Clock::now();
-  const auto stream = server.stub().EvaluateMany(&context);
-  v1::EvaluateManyResponse reply;
-  EXPECT_FALSE(stream->Read(&reply));
-  ExpectEnded(FromGrpc(stream->Finish()), "IDLE_STREAM", begin, &server);
 }
 
 // A slow client that goes on sending is no idle one.

@@ -5,11 +5,11 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "core/load.h"
+#include "core/pool.h"
 
 namespace lossd::testing {
 namespace {
@@ -69,20 +69,14 @@ absl::StatusOr<Results> RunBatch(const OwnedProblem& problem, int threads) {
                   Bytes(sizes.grad_input, kPoison),  Bytes(sizes.grad_target, kPoison),
                   Bytes(sizes.grad_weight, kPoison), {}};
   const auto data = [](Bytes& bytes) { return bytes.empty() ? nullptr : bytes.data(); };
-  auto batch = BatchEvaluation::Create(
-      *plan, problem.operands(),
-      {data(results.loss), data(results.log_sum_exp), data(results.grad_input),
-       data(results.grad_target), data(results.grad_weight)});
-  if (!batch.ok()) return batch.status();
-  std::vector<std::thread> pool;
-  for (int t = 0; t < threads; ++t) {
-    pool.emplace_back([&, t] {
-      Scratch scratch;
-      for (int64_t i = t; i < (*batch)->tasks(); i += threads) (*batch)->RunTask(i, &scratch);
-    });
-  }
-  for (std::thread& thread : pool) thread.join();
-  results.summary = (*batch)->Finish();
+  ForkJoinPool pool(threads);
+  auto summary =
+      EvaluateBatch(*plan, problem.operands(),
+                    {data(results.loss), data(results.log_sum_exp), data(results.grad_input),
+                     data(results.grad_target), data(results.grad_weight)},
+                    &pool);
+  if (!summary.ok()) return summary.status();
+  results.summary = *std::move(summary);
   return results;
 }
 

@@ -55,7 +55,7 @@ struct Results {
   Summary summary;
 };
 
-/// Runs BatchEvaluation, its tasks shared by `threads` threads. Outputs are poisoned before.
+/// Runs EvaluateBatch on a pool of `threads` threads. Outputs are poisoned before.
 absl::StatusOr<Results> RunBatch(const OwnedProblem& problem, int threads = 1);
 
 /// Every byte and every count of two results is the same; names the first that is not.

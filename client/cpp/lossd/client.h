@@ -14,7 +14,6 @@
 #ifndef LOSSD_CLIENT_CPP_LOSSD_CLIENT_H_
 #define LOSSD_CLIENT_CPP_LOSSD_CLIENT_H_
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -134,14 +133,6 @@ class Client {
 
   /// Errors carry a field path and a reason: see GetErrorDetail in core/error.h.
   virtual absl::StatusOr<CrossEntropyResult> CrossEntropy(const CrossEntropyRequest& request) = 0;
-  /// Sends one request again and again over an open stream of EvaluateMany, `outstanding` at a
-  /// time, for as long as `more()` is true; `answered(begin)` is called for each answer with the
-  /// time that its request was written. Results are not kept: what is measured is the service.
-  /// Returns the first error.
-  virtual absl::Status CrossEntropyMany(
-      const CrossEntropyRequest& request, int outstanding, const std::function<bool()>& more,
-      const std::function<void(std::chrono::steady_clock::time_point)>& answered) = 0;
-
   /// Merges the summaries of shards, exactly.
   virtual absl::StatusOr<Summary> Combine(absl::Span<const Summary> summaries) = 0;
   virtual absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo() = 0;

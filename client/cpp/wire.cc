@@ -1,0 +1,95 @@
+#include "client/cpp/wire.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "client/cpp/lossd/client.h"
+#include "lossd/v1/service.pb.h"
+#include "proto/codec/problem_codec.h"
+#include "proto/codec/tensor_codec.h"
+
+namespace lossd {
+namespace {
+
+/// Calls without effect are tried again where the server could not be reached. Streams are not: the
+/// library would have to keep what was sent.
+constexpr char kServiceConfig[] = R"({"methodConfig": [{
+  "name": [{"service": "lossd.v1.LossService", "method": "Evaluate"},
+           {"service": "lossd.v1.LossService", "method": "Combine"},
+           {"service": "lossd.v1.LossService", "method": "GetServerInfo"}],
+  "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.05s", "maxBackoff": "1s",
+                  "backoffMultiplier": 3, "retryableStatusCodes": ["UNAVAILABLE"]}}]})";
+
+void SetTensor(const TensorView& view, v1::Tensor* tensor) {
+  FillTensor(view.spec,
+             {reinterpret_cast<const char*>(view.bytes.data()), view.bytes.size()},  // NOLINT
+             /*typed=*/false, tensor);
+}
+
+void SetCriterion(const CrossEntropyRequest& request, v1::Criterion* criterion) {
+  ToWire(request.options, criterion);
+  if (!request.weight) return;
+  SetTensor(*request.weight, criterion->mutable_cross_entropy()->mutable_weight());
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& address,
+                                                           const ClientOptions& options) {
+  if (address.empty()) {
+    return absl::InvalidArgumentError("expected HOST:PORT or unix:PATH, got \"\"");
+  }
+  const bool tls = !options.root_certificates.empty();
+  if (!options.token.empty() && !tls && !absl::StartsWith(address, "unix:")) {
+    return absl::InvalidArgumentError(
+        "a token is sent over TLS or a Unix socket only: give root_certificates");
+  }
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);
+  arguments.SetMaxSendMessageSize(-1);
+  arguments.SetServiceConfigJSON(kServiceConfig);
+  // As the server's: no probing of the bandwidth, and room for one chunk on its way.
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  // A client has a connection of its own, not one that all clients of the process share.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 2 << 20);
+  arguments.SetInt(GRPC_ARG_TCP_READ_CHUNK_SIZE, 4 << 20);
+  std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
+  if (tls) credentials = grpc::SslCredentials({options.root_certificates, "", ""});
+  return grpc::CreateCustomChannel(address, credentials, arguments);
+}
+
+void PrepareContext(const ClientOptions& options, grpc::ClientContext* context) {
+  if (options.timeout != absl::InfiniteDuration()) {
+    context->set_deadline(absl::ToChronoTime(absl::Now() + options.timeout));
+  }
+  if (!options.token.empty()) {
+    context->AddMetadata("authorization", absl::StrCat("Bearer ", options.token));
+  }
+}
+
+void ToWire(const CrossEntropyRequest& request, v1::EvaluateRequest* wire) {
+  SetCriterion(request, wire->mutable_criterion());
+  ToWire(request.outputs, wire->mutable_outputs());
+  SetTensor(request.input, wire->mutable_input());
+  SetTensor(request.target, wire->mutable_target());
+  if (request.grad_output) SetTensor(*request.grad_output, wire->mutable_grad_output());
+}
+
+void ToWire(const CrossEntropyRequest& request, v1::EvaluateStreamHeader* wire) {
+  SetCriterion(request, wire->mutable_criterion());
+  ToWire(request.outputs, wire->mutable_outputs());
+  ToWire(request.input.spec, wire->mutable_input());
+  ToWire(request.target.spec, wire->mutable_target());
+  if (request.grad_output) ToWire(request.grad_output->spec, wire->mutable_grad_output());
+}
+
+}  // namespace lossd

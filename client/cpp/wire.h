@@ -1,0 +1,32 @@
+// How the client's calls reach the wire: channels, contexts, messages. For this library and
+// lossctl.
+#ifndef LOSSD_CLIENT_CPP_WIRE_H_
+#define LOSSD_CLIENT_CPP_WIRE_H_
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "client/cpp/lossd/client.h"
+#include "lossd/v1/service.pb.h"
+
+namespace lossd {
+
+/// A channel with a connection of its own. Errors are those of Client::Connect.
+absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& address,
+                                                           const ClientOptions& options);
+
+/// Deadline and token.
+void PrepareContext(const ClientOptions& options, grpc::ClientContext* context);
+
+/// The request as one message; tensors are copied.
+void ToWire(const CrossEntropyRequest& request, v1::EvaluateRequest* wire);
+/// The request as a stream's header: all but the tensors' bytes, the weight's apart.
+void ToWire(const CrossEntropyRequest& request, v1::EvaluateStreamHeader* wire);
+
+}  // namespace lossd
+
+#endif  // LOSSD_CLIENT_CPP_WIRE_H_

@@ -1,0 +1,99 @@
+#include "client/lossctl/pipeline.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "client/cpp/wire.h"
+#include "lossd/v1/service.grpc.pb.h"
+#include "proto/codec/status_bridge.h"
+
+namespace lossd {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// When each of the last `size` requests was written, and room for the next one. An answer that a
+/// whole window of others overtook is measured from a later request.
+class Window {
+ public:
+  explicit Window(uint64_t size) : begins_(size) {}
+
+  /// Waits for room; the number of the next request, or nothing once the window is closed.
+  bool Next(uint64_t* id) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    room_.wait(lock, [this] { return closed_ || written_ - answered_ < begins_.size(); });
+    if (closed_) return false;
+    *id = written_++;
+    begins_[*id % begins_.size()] = Clock::now();
+    return true;
+  }
+  Clock::time_point Answer(uint64_t id) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ++answered_;
+    room_.notify_one();
+    return begins_[id % begins_.size()];
+  }
+  void Close() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    closed_ = true;
+    room_.notify_one();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable room_;
+  std::vector<Clock::time_point> begins_;
+  uint64_t written_ = 0;
+  uint64_t answered_ = 0;
+  bool closed_ = false;
+};
+
+}  // namespace
+
+absl::Status RunPipeline(const std::string& server, const ClientOptions& options,
+                         const CrossEntropyRequest& request, int outstanding,
+                         const std::function<bool()>& more,
+                         const std::function<void(Clock::time_point)>& answered) {
+  auto channel = MakeChannel(server, options);
+  if (!channel.ok()) return channel.status();
+  const auto stub = v1::LossService::NewStub(*channel);
+  grpc::ClientContext context;
+  PrepareContext(options, &context);
+  const auto stream = stub->EvaluateMany(&context);
+  Window window(static_cast<uint64_t>(outstanding));
+  std::thread writer([&] {
+    v1::EvaluateManyRequest message;
+    ToWire(request, message.mutable_request());
+    for (uint64_t id = 0; more() && window.Next(&id);) {
+      message.set_id(id);
+      if (!stream->Write(message)) break;
+    }
+    stream->WritesDone();
+  });
+  absl::Status status;
+  v1::EvaluateManyResponse reply;
+  while (stream->Read(&reply)) {
+    if (reply.has_error() && status.ok()) {
+      status = FromProto(reply.error());
+      window.Close();
+    }
+    answered(window.Answer(reply.id()));
+  }
+  window.Close();
+  writer.join();
+  absl::Status finished = FromGrpc(stream->Finish());
+  return status.ok() ? finished : status;
+}
+
+}  // namespace lossd
