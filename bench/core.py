@@ -154,18 +154,20 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--short", action="store_true", help="no peers, small shapes, two rounds")
+    parser.add_argument("--alone", action="store_true", help="no peers: lossd and the machine's memory")
+    parser.add_argument("--dtype", action="append", choices=DTYPES, help="only this type; repeatable")
     parser.add_argument("--shape", action="append", help="only this shape, such as 512x128256; repeatable")
     arguments = parser.parse_args()
     cpus = sorted(os.sched_getaffinity(0))[:arguments.threads]
     os.sched_setaffinity(0, cpus)
-    everyone = contestants(arguments.binaries / "core_bench", arguments.threads, not arguments.short)
+    everyone = contestants(arguments.binaries / "core_bench", arguments.threads, not arguments.short and not arguments.alone)
     shapes = SHORT_SHAPES if arguments.short else SHAPES
     if arguments.shape:
         shapes = [tuple(int(n) for n in s.split("x")) for s in arguments.shape]
     rounds = 2 if arguments.short else arguments.rounds
     rows = []
     about = machine(everyone[0]) | {"threads": arguments.threads, "cpus": len(cpus), "rounds": rounds}
-    for dtype in DTYPES:
+    for dtype in arguments.dtype or DTYPES:
         for shape in shapes:
             for contestant in everyone:
                 contestant.ask(" ".join(["prepare", dtype, *map(str, shape)]))
@@ -181,7 +183,7 @@ def main():
     text = f"{title}\n\n{table(rows)}\n"
     (arguments.out / "core.md").write_text(text)
     print(text)
-    if not arguments.short:
+    if len(everyone) > 1:
         plot(rows, arguments.out / "core.svg")
 
 

@@ -186,18 +186,28 @@ HWY_INLINE void StorePartial(const Block& block, size_t count, T* to) {
   std::memcpy(to, lanes, count * sizeof(T));
 }
 
+/// x, but not below `floor`; NaN stays NaN, which Highway's Max promises on no machine.
+HWY_INLINE V ClampBelow(V x, V floor) {
+#if HWY_ARCH_X86 && !LOSSD_NO_FMA
+  // The instruction gives its second operand where one is NaN.
+  return hn::Max(floor, x);
+#else
+  return hn::IfThenElse(hn::Lt(x, floor), floor, x);
+#endif
+}
+
 /// exp(x) 2^(61 - k_ref) for x from reference - 128 to reference + 43; what lies lower counts as
-/// reference - 128, which no result can tell from 0.
+/// reference - 128, which no result can tell from 0. NaN gives NaN.
 class ScaledExp {
  public:
   /// `exponent` is k_ref, the integer nearest to reference / ln 2 or next to it.
   ScaledExp(float reference, int32_t exponent)
       : floor_(hn::Set(D(), reference - kDepth)),
-        magic_(hn::Set(D(), kMagic + static_cast<float>(kScaleExponent - exponent))) {}
+        magic_(hn::Set(D(), kMagic + static_cast<float>(kBiasedScale - exponent))) {}
   /// A reference of its own for each lane; the exponents as NearestExponent gives them.
   ScaledExp(V reference, V exponent)
       : floor_(hn::Sub(reference, hn::Set(D(), kDepth))),
-        magic_(hn::Sub(hn::Set(D(), kMagic + static_cast<float>(kScaleExponent)), exponent)) {}
+        magic_(hn::Sub(hn::Set(D(), kMagic + static_cast<float>(kBiasedScale)), exponent)) {}
   HWY_INLINE ScaledExp() {}  // NOLINT(modernize-use-equals-default): as Block's.
 
   /// The integer nearest to x / ln 2. REQUIRES: |x| below 2^21.
@@ -215,28 +225,49 @@ class ScaledExp {
   // operations fill the processor's schedulers, and took 1.3 times as long on Zen 3.
   template <size_t kCount>
   HWY_INLINE void Apply(V (&x)[kCount]) const {
-    V shifted[kCount];
-    for (size_t i = 0; i < kCount; ++i) Reduce(&x[i], &shifted[i]);
-    constexpr size_t kTogether = kCount % 2 == 0 ? 2 : 1;
-    for (size_t i = 0; i < kCount; i += kTogether) Finish<kTogether>(&x[i], &shifted[i]);
+    V power[kCount];
+    Split(&x, &power);
+    for (size_t i = 0; i < kCount; ++i) x[i] = FusedMulAdd(x[i], power[i], power[i]);
+  }
+
+  /// The same times `factor`, rounded once more, or twice where the result is subnormal.
+  template <size_t kCount>
+  HWY_INLINE void ApplyTimes(V factor, V (&x)[kCount]) const {
+    V power[kCount];
+    Split(&x, &power);
+    for (size_t i = 0; i < kCount; ++i) {
+      x[i] = hn::Mul(FusedMulAdd(x[i], factor, factor), power[i]);
+    }
   }
 
  private:
-  /// x becomes r; the low bits of `shifted` k - k_ref + 61: what the exponent field takes.
-  HWY_INLINE void Reduce(V* x, V* shifted) const {
-    const D d;
-    const V clamped = hn::Max(*x, floor_);
-    *shifted = FusedMulAdd(clamped, hn::Set(d, kLog2E), magic_);
-    const V k = hn::Sub(*shifted, magic_);
-    *x = FusedMulAdd(k, hn::Set(d, -3.19461849e-05F),
-                     FusedMulAdd(k, hn::Set(d, -0.693115234375F), clamped));
+  /// The exponent field of 2^61.
+  static constexpr int32_t kBiasedScale = kScaleExponent + 127;
+
+  /// x becomes exp(r) - 1, with the power of two that the result is to be multiplied by.
+  template <size_t kCount>
+  HWY_INLINE void Split(V (*x)[kCount], V (*power)[kCount]) const {
+    for (size_t i = 0; i < kCount; ++i) Reduce(&(*x)[i], &(*power)[i]);
+    constexpr size_t kTogether = kCount % 2 == 0 ? 2 : 1;
+    for (size_t i = 0; i < kCount; i += kTogether) Finish<kTogether>(&(*x)[i]);
   }
 
-  /// exp(r) times the power of two. By Estrin's scheme, whose chain is shorter than Horner's.
-  template <size_t kCount>
-  HWY_INLINE static void Finish(V* x, const V* shifted) {
+  /// x becomes r; `power` 2^(k - k_ref + 61).
+  HWY_INLINE void Reduce(V* x, V* power) const {
     const D d;
-    const DI di;
+    const V clamped = ClampBelow(*x, floor_);
+    const V shifted = FusedMulAdd(clamped, hn::Set(d, kLog2E), magic_);
+    const V k = hn::Sub(shifted, magic_);
+    *x = FusedMulAdd(k, hn::Set(d, -3.19461849e-05F),
+                     FusedMulAdd(k, hn::Set(d, -0.693115234375F), clamped));
+    // The low bits of `shifted` are the exponent field.
+    *power = hn::BitCast(d, hn::ShiftLeft<23>(hn::BitCast(DI(), shifted)));
+  }
+
+  /// exp(r) - 1. By Estrin's scheme, whose chain is shorter than Horner's.
+  template <size_t kCount>
+  HWY_INLINE static void Finish(V* x) {
+    const D d;
     V p[kCount];
     V square[kCount];
     V low[kCount];
@@ -251,13 +282,7 @@ class ScaledExp {
       p[i] = FusedMulAdd(square[i], hn::Set(d, 0x1.6a23f0p-10F), p[i]);
     }
     for (size_t i = 0; i < kCount; ++i) p[i] = FusedMulAdd(p[i], square[i], low[i]);
-    // The sum with 1 comes last: what is rounded before it is small.
-    for (size_t i = 0; i < kCount; ++i) p[i] = FusedMulAdd(p[i], square[i], x[i]);
-    for (size_t i = 0; i < kCount; ++i) p[i] = hn::Add(p[i], hn::Set(d, 1.0F));
-    for (size_t i = 0; i < kCount; ++i) {
-      const auto power = hn::ShiftLeft<23>(hn::BitCast(di, shifted[i]));
-      x[i] = hn::BitCast(d, hn::Add(hn::BitCast(di, p[i]), power));
-    }
+    for (size_t i = 0; i < kCount; ++i) x[i] = FusedMulAdd(p[i], square[i], x[i]);
   }
 
   V floor_;
