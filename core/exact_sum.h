@@ -89,6 +89,11 @@ class WindowedSum {
   WindowedSum& operator=(const WindowedSum&) = delete;
   ~WindowedSum() { sum_.AddUnits(near_, kFirst - 1); }
 
+  /// Adds `units` times 2^exponent. REQUIRES: that it fits, and an exponent of the unit's at least.
+  void AddUnits(__int128 units, int exponent) {
+    sum_.AddUnits(units, exponent - ExactSum<F>::kUnitExponent);
+  }
+
   void Add(F value) {
     const auto bits = std::bit_cast<Bits>(value);
     const auto exponent = static_cast<unsigned>((bits >> kMantissa) & kExponents);

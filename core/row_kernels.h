@@ -70,10 +70,11 @@ struct FloatTile {
   size_t classes = 0;
   size_t step = 0;        ///< Positions from a class to the next: `count` rounded up to groups.
   bool gradient = false;  ///< Whether the gradient is wanted.
-  const double* class_weight = nullptr;        ///< Null: all 1.
+  bool logs = false;      ///< Whether negative_logs and log_sum_exps are wanted.
+  const double* class_weight = nullptr;        ///< Null: all 1. Values of float32.
   alignas(64) float logits[kTileElements];     ///< [classes, step]; unused lanes are finite.
   alignas(64) int32_t labels[kTilePositions];  ///< -1 where there is none.
-  alignas(64) double scales[kTilePositions];   ///< What gradients are multiplied by.
+  alignas(64) float scales[kTilePositions];    ///< What gradients are multiplied by.
   // Results.
   alignas(64) float gradients[kTileElements];        ///< [classes, step]
   alignas(64) float losses[kTilePositions];          ///< Weighted and rounded; 0 without a label.
@@ -82,9 +83,14 @@ struct FloatTile {
   alignas(64) int32_t argmax[kTilePositions];  ///< Lowest index of the maximum.
   bool good[kTilePositions];  ///< False: needs the passes in double; its results are void.
   bool all_good = false;      ///< Whether all lanes are.
+  bool summed = false;        ///< Whether all losses are in `loss_units`.
+  __int128 loss_units = 0;    ///< Exact sum of the losses in units of 2^kLossUnit.
   // Rows on their way in and out.
   alignas(64) float rows[kTileElements];
 };
+
+/// What FloatTile::loss_units counts: losses of magnitudes 2^-29 to 2^16 are its multiples.
+inline constexpr int kLossUnit = -52;
 
 /// A greater weight could lift what stands for exp(-inf) into the last place of a loss in float32.
 inline double GreatestWeight(size_t classes) { return 0x1p33 / static_cast<double>(classes); }

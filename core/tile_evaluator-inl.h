@@ -45,6 +45,7 @@ class TileEvaluator {
                 const TileLayout& layout, const Left& left) {
     FloatTile& tile = *tile_;
     tile.gradient = grad_input != nullptr;
+    tile.logs = slab.log_sum_exp != nullptr || context_.class_sums != nullptr;
     kernels_.load_tile(input, layout, &tile);
     context_.labels->Load(slab.first_position + at, layout.count, tile.labels);
     std::fill(tile.labels + layout.count, tile.labels + tile.step, -1);
@@ -61,17 +62,18 @@ class TileEvaluator {
 
  private:
   void FillScales(const Slab& slab, int64_t at, size_t count) {
-    std::fill(tile_->scales, tile_->scales + tile_->step, context_.scale);
+    // Scales are values of float32 wherever the logits are no wider.
+    std::fill(tile_->scales, tile_->scales + tile_->step, static_cast<float>(context_.scale));
     for (size_t i = 0; slab.grad_output != nullptr && i < count; ++i) {
-      tile_->scales[i] = GradOutputAt(plan_, slab, at + static_cast<int64_t>(i));
+      tile_->scales[i] =
+          static_cast<float>(GradOutputAt(plan_, slab, at + static_cast<int64_t>(i)));
     }
   }
 
   /// Everything of the good positions but their gradients.
   void Finish(const Slab& slab, int64_t at, size_t count) {
     const FloatTile& tile = *tile_;
-    const bool plain = slab.log_sum_exp == nullptr && context_.class_sums == nullptr &&
-                       plan_.outputs().top_k == 0 && tile.all_good;
+    const bool plain = !tile.logs && plan_.outputs().top_k == 0 && tile.all_good;
     if (!plain) {
       for (size_t i = 0; i < count; ++i) {
         if (tile.good[i]) FinishLane(i, slab, at + static_cast<int64_t>(i));
@@ -81,7 +83,11 @@ class TileEvaluator {
     uint64_t correct = 0;
     for (size_t i = 0; i < count; ++i) correct += tile.argmax[i] == tile.labels[i] ? 1 : 0;
     totals_->correct += correct;
-    for (size_t i = 0; i < count; ++i) loss_sum_.Add(tile.losses[i]);
+    if (tile.summed) {
+      loss_sum_.AddUnits(tile.loss_units, kLossUnit);
+    } else {
+      for (size_t i = 0; i < count; ++i) loss_sum_.Add(tile.losses[i]);
+    }
     if (slab.loss == nullptr) return;
     std::memcpy(slab.loss + static_cast<size_t>(at) * sizeof(float), tile.losses,
                 count * sizeof(float));
@@ -100,7 +106,8 @@ class TileEvaluator {
     const uint32_t k = plan_.outputs().top_k;
     if (k > 0 && Rank(i) < k) ++totals_->correct_top_k;
     if (context_.class_sums != nullptr) {
-      context_.class_sums->AddOne(tile.labels[i], tile.scales[i] * tile.negative_logs[i]);
+      context_.class_sums->AddOne(tile.labels[i],
+                                  static_cast<double>(tile.scales[i]) * tile.negative_logs[i]);
     }
   }
 

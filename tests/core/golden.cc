@@ -147,9 +147,10 @@ void AddTiles(DType input, Generator* generator, Hash* hash) {
     const std::vector<std::byte> x = Narrowed(input, logits);
     for (size_t i = 0; i < most; ++i) {
       tile->labels[i] = i < count ? static_cast<int32_t>(generator->Next() % classes) : -1;
-      tile->scales[i] = i % 5 == 0 ? -0.37 : 1.0 / 3.0;
+      tile->scales[i] = i % 5 == 0 ? -0.37F : 1.0F / 3.0F;
     }
     tile->gradient = true;
+    tile->logs = true;
     for (const TileLayout& layout :
          {TileLayout{classes, count, 1, classes}, TileLayout{classes, count, count, 1}}) {
       kernels.load_tile(x.data(), layout, tile.get());
