@@ -28,6 +28,7 @@ namespace {
 /// Input bytes of a task: long enough to hide the cost of handing it over (some 20 us of work),
 /// short enough that other requests get their turn within a few milliseconds.
 constexpr int64_t kTaskBytes = int64_t{128} * 1024;
+constexpr int64_t kEvenTasks = 4;
 /// What a position costs beside its logits, in bytes of them.
 constexpr int64_t kPositionBytes = 64;
 
@@ -74,8 +75,19 @@ BatchEvaluation::BatchEvaluation(std::shared_ptr<const Plan> plan, const Operand
   slab_.grad_target = outputs.grad_target;
   const int64_t most = PositionsPerTask(*plan_);
   tasks_ = (plan_->positions() + most - 1) / most;
-  // Even shares: no short task is left for the end.
-  positions_per_task_ = tasks_ == 0 ? 1 : (plan_->positions() + tasks_ - 1) / tasks_;
+  if (tasks_ <= 1) {
+    positions_per_task_ = std::max<int64_t>(1, plan_->positions());
+    return;
+  }
+  // Even shares: no short task is left for the end, and three tasks are four for two or four
+  // threads. Whole groups of the tiles where there are enough positions.
+  tasks_ = (tasks_ + kEvenTasks - 1) / kEvenTasks * kEvenTasks;
+  positions_per_task_ = (plan_->positions() + tasks_ - 1) / tasks_;
+  if (positions_per_task_ > static_cast<int64_t>(kTilePositions)) {
+    constexpr auto kWhole = static_cast<int64_t>(kGroup);
+    positions_per_task_ = (positions_per_task_ + kWhole - 1) / kWhole * kWhole;
+  }
+  tasks_ = (plan_->positions() + positions_per_task_ - 1) / positions_per_task_;
 }
 
 absl::StatusOr<std::unique_ptr<BatchEvaluation>> BatchEvaluation::Create(

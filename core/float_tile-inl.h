@@ -25,26 +25,63 @@ namespace lossd::HWY_NAMESPACE {
 
 static_assert(kBlock == kGroup);
 
-/// What is found out about the positions of a tile on the way to their losses and gradients.
-struct TileNumbers {
-  HWY_ALIGN float max[kTilePositions];
-  HWY_ALIGN float exponent[kTilePositions];  ///< Of exp(max), as NearestExponent gives it.
-  // Sum of the exponentials but the maximum's, as ScaledExp gives them.
-  HWY_ALIGN float tail_high[kTilePositions];
-  HWY_ALIGN float tail_low[kTilePositions];
-  HWY_ALIGN float weight[kTilePositions];
-  HWY_ALIGN float logit[kTilePositions];        ///< The label's.
-  HWY_ALIGN float exponential[kTilePositions];  ///< The label's, as ScaledExp gives it.
-  HWY_ALIGN float factor[kTilePositions];       ///< What the exponentials are to be multiplied by.
-  HWY_ALIGN float entry[kTilePositions];        ///< The gradient of the label's logit.
+/// Positions of a tile that go through each step together: so few that what is known of them stays
+/// in a first-level cache beside the tile.
+constexpr size_t kShare = 64;
+static_assert(kShare % kGroup == 0 && kTilePositions % kShare == 0);
+
+/// Pairs of a share's positions.
+struct PairLanes {
+  HWY_ALIGN float high[kShare];
+  HWY_ALIGN float low[kShare];
 };
 
+/// What is found out about positions [begin, begin + count) of a tile on the way to their losses
+/// and gradients, in loops of their own: one loop over all of it would be a single chain of
+/// dependent operations, too long for a processor to look ahead to the next vector.
+///
+/// Tails are kept times 2^61. One below 2^-40 beside a label that is the maximum is itself the
+/// loss; it keeps its scale until the last step, where alone it may become subnormal.
+struct TileNumbers {
+  size_t begin;
+  size_t count;  ///< Whole groups.
+  HWY_ALIGN float max[kShare];
+  HWY_ALIGN float exponent[kShare];  ///< Of exp(max), as NearestExponent gives it.
+  PairLanes sum;       ///< Of the exponentials but the maximum's, as ScaledExp gives them.
+  PairLanes mantissa;  ///< exp(-max) times a power of two.
+  PairLanes tail;      ///< Sum of the exponentials but the maximum's over exp(max), times 2^61.
+  PairLanes norm;      ///< 1 + tail
+  PairLanes log;       ///< log(1 + tail)
+  HWY_ALIGN float weight[kShare];
+  HWY_ALIGN float logit[kShare];        ///< The label's.
+  HWY_ALIGN float exponential[kShare];  ///< The label's, as ScaledExp gives it.
+  HWY_ALIGN float factor[kShare];       ///< What the exponentials are to be multiplied by.
+  HWY_ALIGN float entry[kShare];        ///< The gradient of the label's logit.
+};
+
+HWY_INLINE Pair LoadPair(const PairLanes& from, size_t at) {
+  return {hn::Load(D(), from.high + at), hn::Load(D(), from.low + at)};
+}
+HWY_INLINE void StorePair(const Pair& pair, size_t at, PairLanes* to) {
+  hn::Store(pair.high, D(), to->high + at);
+  hn::Store(pair.low, D(), to->low + at);
+}
+HWY_INLINE Pair IfThenElse(hn::Mask<D> mask, const Pair& yes, const Pair& no) {
+  return {hn::IfThenElse(mask, yes.high, no.high), hn::IfThenElse(mask, yes.low, no.low)};
+}
+HWY_INLINE V TailUnit() { return hn::Set(D(), static_cast<float>(kExponentialScale)); }
+HWY_INLINE Pair Unscaled(const Pair& scaled) {
+  return {hn::Mul(scaled.high, TailUnit()), hn::Mul(scaled.low, TailUnit())};
+}
+HWY_INLINE hn::Mask<D> IsTiny(const Pair& tail) { return hn::Lt(tail.high, hn::Set(D(), 0x1p21F)); }
+
 /// The maximum of each lane, its index and exponent.
-HWY_INLINE void FindGroupMaxima(FloatTile* tile, size_t begin, TileNumbers* numbers) {
+HWY_INLINE void FindGroupMaxima(FloatTile* tile, size_t group, TileNumbers* numbers) {
   const D d;
   V top[kParts];
   V argmax[kParts];
   V index = hn::Zero(d);
+  const size_t begin = numbers->begin + group;
   const float* from = tile->logits + begin;
   for (size_t p = 0; p < kParts; ++p) {
     top[p] = hn::Load(d, from + p * kLanes);
@@ -60,10 +97,10 @@ HWY_INLINE void FindGroupMaxima(FloatTile* tile, size_t begin, TileNumbers* numb
     }
   }
   for (size_t p = 0; p < kParts; ++p) {
-    const size_t at = begin + p * kLanes;
+    const size_t at = group + p * kLanes;
     hn::Store(top[p], d, numbers->max + at);
     hn::Store(ScaledExp::NearestExponent(top[p]), d, numbers->exponent + at);
-    hn::Store(hn::ConvertTo(DI(), argmax[p]), DI(), tile->argmax + at);
+    hn::Store(hn::ConvertTo(DI(), argmax[p]), DI(), tile->argmax + begin + p * kLanes);
   }
 }
 
@@ -103,13 +140,14 @@ HWY_INLINE void SplitSums(const double* sums, float* high, float* low) {
 /// The tail of each lane; with kKeep the tile's gradients get the exponentials. The first maximum
 /// stays out of the tail, so that a tiny remainder keeps all its bits.
 template <bool kKeep>
-HWY_INLINE void SumGroup(FloatTile* tile, size_t begin, TileNumbers* numbers) {
+HWY_INLINE void SumGroup(FloatTile* tile, size_t group, TileNumbers* numbers) {
   const D d;
   LaneSums tail;
   for (size_t p = 0; p < kParts; ++p) {
-    const size_t at = begin + p * kLanes;
+    const size_t lane = group + p * kLanes;
+    const size_t at = numbers->begin + lane;
     const V argmax = hn::ConvertTo(d, hn::Load(DI(), tile->argmax + at));
-    const ScaledExp exp(hn::Load(d, numbers->max + at), hn::Load(d, numbers->exponent + at));
+    const ScaledExp exp(hn::Load(d, numbers->max + lane), hn::Load(d, numbers->exponent + lane));
     size_t c = 0;
     for (; c + 4 <= tile->classes; c += 4) {
       V e[4];
@@ -133,150 +171,161 @@ HWY_INLINE void SumGroup(FloatTile* tile, size_t begin, TileNumbers* numbers) {
   tail.StoreTo(sums);
   for (size_t p = 0; p < kParts; ++p) {
     const size_t lane = p * kLanes;
-    SplitSums(sums + lane, numbers->tail_high + begin + lane, numbers->tail_low + begin + lane);
+    SplitSums(sums + lane, numbers->sum.high + group + lane, numbers->sum.low + group + lane);
   }
 }
 
 /// What the labels choose: one at a time, apart from the vector passes.
 HWY_INLINE void GatherByLabel(const FloatTile& tile, TileNumbers* numbers) {
-  for (size_t i = 0; i < tile.step; ++i) {
-    const int32_t label = tile.labels[i];
-    const size_t at = static_cast<size_t>(std::max(label, 0)) * tile.step + i;
+  const int32_t* labels = tile.labels + numbers->begin;
+  for (size_t i = 0; i < numbers->count; ++i) {
+    const auto label = static_cast<size_t>(std::max(labels[i], 0));
+    const size_t at = label * tile.step + numbers->begin + i;
     numbers->logit[i] = tile.logits[at];
     if (tile.gradient) numbers->exponential[i] = tile.gradients[at];
   }
-  for (size_t i = 0; i < tile.step; ++i) numbers->weight[i] = tile.labels[i] < 0 ? 0.0F : 1.0F;
+  for (size_t i = 0; i < numbers->count; ++i) numbers->weight[i] = labels[i] < 0 ? 0.0F : 1.0F;
   if (tile.class_weight == nullptr) return;
-  for (size_t i = 0; i < tile.step; ++i) {
-    const int32_t label = tile.labels[i];
-    if (label >= 0) numbers->weight[i] = static_cast<float>(tile.class_weight[label]);
+  for (size_t i = 0; i < numbers->count; ++i) {
+    if (labels[i] >= 0) numbers->weight[i] = static_cast<float>(tile.class_weight[labels[i]]);
   }
 }
 
-/// One vector of positions of a tile, from tails to losses and factors.
-///
-/// Tails are kept times 2^61. One below 2^-40 beside a label that is the maximum is itself the
-/// loss; it keeps its scale until the last step, where alone it may become subnormal.
-class TileLanes {
- public:
-  HWY_INLINE TileLanes(const FloatTile& tile, const TileNumbers& numbers, size_t at)
-      : at_(at), max_(Load(numbers.max)), weight_(Load(numbers.weight)) {
-    const D d;
-    unscale_ = hn::Set(d, static_cast<float>(kExponentialScale));
-    mantissa_ = InverseMantissa(max_, Load(numbers.exponent));
-    scaled_tail_ = Product(Pair{Load(numbers.tail_high), Load(numbers.tail_low)}, mantissa_);
-    tail_ = {hn::Mul(scaled_tail_.high, unscale_), hn::Mul(scaled_tail_.low, unscale_)};
-    tiny_tail_ = hn::Lt(scaled_tail_.high, hn::Set(d, 0x1p21F));
-    log_ = LogOnePlus(tail_, &norm_);
-    // NaN at class 0 is its own maximum; elsewhere it is in the tail.
-    const V first = hn::Load(d, tile.logits + at);
-    const V greatest_weight = hn::Set(d, static_cast<float>(GreatestWeight(tile.classes)));
-    good_ = hn::And(hn::And(hn::Eq(first, first), hn::Eq(tail_.high, tail_.high)),
-                    hn::And(hn::Le(hn::Abs(max_), hn::Set(d, 1024.0F)),
-                            hn::Le(hn::Abs(weight_), greatest_weight)));
+HWY_INLINE void FindTails(TileNumbers* numbers) {
+  for (size_t at = 0; at < numbers->count; at += kLanes) {
+    const V max = hn::Load(D(), numbers->max + at);
+    const V exponent = hn::Load(D(), numbers->exponent + at);
+    const Pair mantissa = InverseMantissa(max, exponent);
+    StorePair(mantissa, at, &numbers->mantissa);
+    StorePair(Product(LoadPair(numbers->sum, at), mantissa), at, &numbers->tail);
   }
+}
 
-  HWY_INLINE void StoreLosses(const TileNumbers& numbers, FloatTile* tile) const {
-    const D d;
-    const V one = hn::Set(d, 1.0F);
-    const V infinity = hn::Set(d, std::numeric_limits<float>::infinity());
-    const Pair below = TwoSum(max_, hn::Neg(Load(numbers.logit)));
-    Pair loss = SumOfPositive(below.high, log_.high);
+HWY_INLINE void FindLogs(TileNumbers* numbers) {
+  for (size_t at = 0; at < numbers->count; at += kLanes) {
+    Pair norm;
+    StorePair(LogOnePlus(Unscaled(LoadPair(numbers->tail, at)), &norm), at, &numbers->log);
+    StorePair(norm, at, &numbers->norm);
+  }
+}
+
+/// -l_y and log-sum-exp of one vector of positions, in double.
+HWY_INLINE void StoreLogs(const TileNumbers& numbers, const Pair& negative_log, V unit, size_t at,
+                          FloatTile* tile) {
+  HWY_ALIGN float high[kLanes];
+  HWY_ALIGN float low[kLanes];
+  HWY_ALIGN float units[kLanes];
+  hn::Store(negative_log.high, D(), high);
+  hn::Store(negative_log.low, D(), low);
+  hn::Store(unit, D(), units);
+  const auto wide = [](float value) { return static_cast<double>(value); };
+  for (size_t i = 0; i < kLanes; ++i) {
+    const size_t to = numbers.begin + at + i;
+    tile->negative_logs[to] = (wide(high[i]) + wide(low[i])) * wide(units[i]);
+    tile->log_sum_exps[to] = wide(numbers.max[at + i]) +
+                             (wide(numbers.log.high[at + i]) + wide(numbers.log.low[at + i]));
+  }
+}
+
+HWY_INLINE void FindLosses(const TileNumbers& numbers, FloatTile* tile) {
+  const D d;
+  const V infinity = hn::Set(d, std::numeric_limits<float>::infinity());
+  for (size_t at = 0; at < numbers.count; at += kLanes) {
+    const Pair tail = LoadPair(numbers.tail, at);
+    const Pair log = LoadPair(numbers.log, at);
+    const V logit = hn::Load(d, numbers.logit + at);
+    const Pair below = TwoSum(hn::Load(d, numbers.max + at), hn::Neg(logit));
+    Pair loss = SumOfPositive(below.high, log.high);
     // A logit of -inf: what infinity lost is NaN.
     loss.low = hn::IfThenElseZero(hn::Lt(loss.high, infinity),
-                                  hn::Add(loss.low, hn::Add(below.low, log_.low)));
-    const auto tiny = hn::And(tiny_tail_, hn::Eq(below.high, hn::Zero(d)));
-    loss.high = hn::IfThenElse(tiny, scaled_tail_.high, loss.high);
-    loss.low = hn::IfThenElse(tiny, scaled_tail_.low, loss.low);
-    const V unit = hn::IfThenElse(tiny, unscale_, one);
-    if (tile->logs) StoreLogs(loss, unit, tile);
+                                  hn::Add(loss.low, hn::Add(below.low, log.low)));
+    const auto tiny = hn::And(IsTiny(tail), hn::Eq(below.high, hn::Zero(d)));
+    loss = IfThenElse(tiny, tail, loss);
+    const V unit = hn::IfThenElse(tiny, TailUnit(), hn::Set(d, 1.0F));
+    if (tile->logs) StoreLogs(numbers, loss, unit, at, tile);
+    const V weight = hn::Load(d, numbers.weight + at);
     if (tile->class_weight != nullptr) {
-      loss = Product(weight_, loss);
+      loss = Product(weight, loss);
       loss.low = hn::IfThenElseZero(hn::Lt(hn::Abs(loss.high), infinity), loss.low);
     }
     const V rounded = hn::Mul(hn::Add(loss.high, loss.low), unit);
-    const V counted = hn::IfThenZeroElse(hn::Eq(weight_, hn::Zero(d)), rounded);
+    const V counted = hn::IfThenZeroElse(hn::Eq(weight, hn::Zero(d)), rounded);
     // Adding +0 turns a -0 into +0.
-    hn::Store(hn::Add(counted, hn::Zero(d)), d, tile->losses + at_);
+    hn::Store(hn::Add(counted, hn::Zero(d)), d, tile->losses + numbers.begin + at);
   }
+}
 
-  /// The factor of each lane and the label's own entry.
-  HWY_INLINE void StoreFactors(const FloatTile& tile, TileNumbers* numbers) {
-    const D d;
-    const V inverse = hn::Div(hn::Set(d, 1.0F), norm_.high);
-    const V scale = hn::Load(d, tile.scales + at_);
-    // A label's absence wins over an infinite or NaN scale.
-    const auto absent = hn::Lt(hn::ConvertTo(d, hn::Load(DI(), tile.labels + at_)), hn::Zero(d));
-    const Pair own = {
-        hn::IfThenZeroElse(absent, hn::Mul(weight_, scale)),
-        hn::IfThenZeroElse(absent, FusedMulAdd(weight_, scale, hn::Neg(hn::Mul(weight_, scale))))};
-    const V factor = hn::Mul(Quotient(Product(own, mantissa_), norm_, inverse), unscale_);
-    hn::Store(factor, d, numbers->factor + at_);
-    const V size = hn::Abs(factor);
-    const auto fits = hn::And(hn::Gt(size, hn::Set(d, static_cast<float>(kLeastFactor))),
-                              hn::Lt(size, hn::Set(d, static_cast<float>(kGreatestFactor))));
-    good_ = hn::And(good_, hn::Or(fits, hn::Eq(size, hn::Zero(d))));
+/// What a position's gradient is multiplied by, weight and scale: 0 without a label, whatever the
+/// scale.
+HWY_INLINE Pair OwnFactor(const FloatTile& tile, const TileNumbers& numbers, size_t at) {
+  const D d;
+  const V weight = hn::Load(d, numbers.weight + at);
+  const V scale = hn::Load(d, tile.scales + numbers.begin + at);
+  const V label = hn::ConvertTo(d, hn::Load(DI(), tile.labels + numbers.begin + at));
+  const auto absent = hn::Lt(label, hn::Zero(d));
+  const V high = hn::Mul(weight, scale);
+  const V low = FusedMulAdd(weight, scale, hn::Neg(high));
+  return {hn::IfThenZeroElse(absent, high), hn::IfThenZeroElse(absent, low)};
+}
 
-    // Minus the sum of the others. The maximum's own term is no part of the tail: nothing cancels.
-    const V term = hn::Mul(Load(numbers->exponential), unscale_);
-    const V label_term = FusedMulAdd(term, mantissa_.high, hn::Mul(term, mantissa_.low));
-    Pair others = FastTwoSum(norm_.high, hn::Neg(label_term));
-    others.low = hn::Add(others.low, norm_.low);
-    const auto top = hn::Eq(hn::Load(DI(), tile.labels + at_), hn::Load(DI(), tile.argmax + at_));
-    const auto is_top = hn::RebindMask(d, top);
-    const auto tiny = hn::And(is_top, tiny_tail_);
-    others.high = hn::IfThenElse(is_top, tail_.high, others.high);
-    others.low = hn::IfThenElse(is_top, tail_.low, others.low);
-    others.high = hn::IfThenElse(tiny, scaled_tail_.high, others.high);
-    others.low = hn::IfThenElse(tiny, scaled_tail_.low, others.low);
-    const V share = Quotient(others, norm_, inverse);
+/// The factor of each lane and the label's own entry: minus the sum of the others, to which the
+/// maximum's own term is no part of the tail, so that nothing cancels.
+HWY_INLINE void FindFactors(const FloatTile& tile, TileNumbers* numbers) {
+  const D d;
+  const V one = hn::Set(d, 1.0F);
+  for (size_t at = 0; at < numbers->count; at += kLanes) {
+    const Pair own = OwnFactor(tile, *numbers, at);
+    const Pair mantissa = LoadPair(numbers->mantissa, at);
+    const Pair norm = LoadPair(numbers->norm, at);
+    const Pair tail = LoadPair(numbers->tail, at);
+    const V inverse = hn::Div(one, norm.high);
+    const V factor = Quotient(Product(own, mantissa), norm, inverse);
+    hn::Store(hn::Mul(factor, TailUnit()), d, numbers->factor + at);
+
+    const V term = hn::Mul(hn::Load(d, numbers->exponential + at), TailUnit());
+    const V label_term = FusedMulAdd(term, mantissa.high, hn::Mul(term, mantissa.low));
+    Pair others = FastTwoSum(norm.high, hn::Neg(label_term));
+    others.low = hn::Add(others.low, norm.low);
+    const auto label = hn::Load(DI(), tile.labels + numbers->begin + at);
+    const auto argmax = hn::Load(DI(), tile.argmax + numbers->begin + at);
+    const auto top = hn::RebindMask(d, hn::Eq(label, argmax));
+    const auto tiny = hn::And(top, IsTiny(tail));
+    others = IfThenElse(top, IfThenElse(tiny, tail, Unscaled(tail)), others);
+    const V share = Quotient(others, norm, inverse);
     const V entry = FusedMulAdd(own.low, share, hn::Mul(own.high, share));
-    const V unit = hn::IfThenElse(tiny, unscale_, hn::Set(d, 1.0F));
-    hn::Store(hn::Sub(hn::Zero(d), hn::Mul(entry, unit)), d, numbers->entry + at_);
+    const V unit = hn::IfThenElse(tiny, TailUnit(), one);
+    hn::Store(hn::Sub(hn::Zero(d), hn::Mul(entry, unit)), d, numbers->entry + at);
   }
+}
 
-  /// Which lanes the passes serve: no NaN; maximum, weight and factor in range.
-  HWY_INLINE void StoreGood(FloatTile* tile) const {
-    const D d;
-    if (HWY_LIKELY(hn::AllTrue(d, good_))) return;
-    tile->all_good = false;
-    HWY_ALIGN float good[kLanes];
-    hn::Store(hn::IfThenElseZero(good_, hn::Set(d, 1.0F)), d, good);
-    for (size_t i = 0; i < kLanes; ++i) tile->good[at_ + i] = good[i] != 0.0F;
-  }
-
- private:
-  HWY_INLINE V Load(const float* numbers) const { return hn::Load(D(), numbers + at_); }
-
-  /// -l_y and log-sum-exp, in double.
-  HWY_INLINE void StoreLogs(const Pair& negative_log, V unit, FloatTile* tile) const {
-    const D d;
-    HWY_ALIGN float lanes[6][kLanes];
-    hn::Store(negative_log.high, d, lanes[0]);
-    hn::Store(negative_log.low, d, lanes[1]);
-    hn::Store(unit, d, lanes[2]);
-    hn::Store(max_, d, lanes[3]);
-    hn::Store(log_.high, d, lanes[4]);
-    hn::Store(log_.low, d, lanes[5]);
-    for (size_t i = 0; i < kLanes; ++i) {
-      const auto at = [&](size_t which) { return static_cast<double>(lanes[which][i]); };
-      tile->negative_logs[at_ + i] = (at(0) + at(1)) * at(2);
-      tile->log_sum_exps[at_ + i] = at(3) + (at(4) + at(5));
+/// Which lanes the passes serve: no NaN; maximum, weight and factor in range.
+HWY_INLINE void FindGood(const TileNumbers& numbers, FloatTile* tile) {
+  const D d;
+  std::fill_n(tile->good + numbers.begin, numbers.count, true);
+  const V greatest_weight = hn::Set(d, static_cast<float>(GreatestWeight(tile->classes)));
+  const V least = hn::Set(d, static_cast<float>(kLeastFactor));
+  const V greatest = hn::Set(d, static_cast<float>(kGreatestFactor));
+  for (size_t at = 0; at < numbers.count; at += kLanes) {
+    // NaN at class 0 is its own maximum; elsewhere it is in the tail.
+    const V first = hn::Load(d, tile->logits + numbers.begin + at);
+    const V tail = hn::Load(d, numbers.tail.high + at);
+    auto good = hn::And(hn::Eq(first, first), hn::Eq(tail, tail));
+    const V max = hn::Abs(hn::Load(d, numbers.max + at));
+    const V weight = hn::Abs(hn::Load(d, numbers.weight + at));
+    good = hn::And(good, hn::Le(max, hn::Set(d, 1024.0F)));
+    good = hn::And(good, hn::Le(weight, greatest_weight));
+    if (tile->gradient) {
+      const V factor = hn::Abs(hn::Load(d, numbers.factor + at));
+      const auto fits = hn::And(hn::Gt(factor, least), hn::Lt(factor, greatest));
+      good = hn::And(good, hn::Or(fits, hn::Eq(factor, hn::Zero(d))));
     }
+    if (HWY_LIKELY(hn::AllTrue(d, good))) continue;
+    tile->all_good = false;
+    HWY_ALIGN float lanes[kLanes];
+    hn::Store(hn::IfThenElseZero(good, hn::Set(d, 1.0F)), d, lanes);
+    for (size_t i = 0; i < kLanes; ++i) tile->good[numbers.begin + at + i] = lanes[i] != 0.0F;
   }
-
-  size_t at_;
-  V max_;
-  V weight_;
-  V unscale_;
-  Pair mantissa_;     ///< exp(-max) times a power of two.
-  Pair scaled_tail_;  ///< Relative to exp(max), times 2^61.
-  Pair tail_;
-  Pair norm_;  ///< 1 + tail
-  Pair log_;   ///< log(1 + tail)
-  hn::Mask<D> tiny_tail_;
-  hn::Mask<D> good_;
-};
+}
 
 /// Adds the losses exactly, where all are 0 or of magnitudes from 2^-29 to 2^16: each is cut into a
 /// multiple of 2^-28 and one of 2^-52, of which doubles hold the sums of 256.
@@ -314,40 +363,43 @@ HWY_INLINE void SumLosses(FloatTile* tile) {
 /// Multiplies the exponentials by each lane's factor and puts the labels' own entries in.
 HWY_INLINE void FindGradients(const TileNumbers& numbers, FloatTile* tile) {
   const D d;
-  for (size_t at = 0; at < tile->step; at += kLanes) {
+  for (size_t at = 0; at < numbers.count; at += kLanes) {
     const V factor = hn::Load(d, numbers.factor + at);
-    float* gradient = tile->gradients + at;
+    float* gradient = tile->gradients + numbers.begin + at;
     for (size_t c = 0; c < tile->classes; ++c, gradient += tile->step) {
       // Adding +0 turns a -0 of a negative factor into +0.
       hn::Store(hn::Add(hn::Mul(hn::Load(d, gradient), factor), hn::Zero(d)), d, gradient);
     }
   }
-  for (size_t i = 0; i < tile->step; ++i) {
-    const int32_t label = tile->labels[i];
-    if (label >= 0) {
-      tile->gradients[static_cast<size_t>(label) * tile->step + i] = numbers.entry[i];
-    }
+  for (size_t i = 0; i < numbers.count; ++i) {
+    const size_t position = numbers.begin + i;
+    const int32_t label = tile->labels[position];
+    if (label < 0) continue;
+    tile->gradients[static_cast<size_t>(label) * tile->step + position] = numbers.entry[i];
   }
 }
 
 template <bool kGradient>
 HWY_INLINE void EvaluateTileWith(FloatTile* tile) {
-  TileNumbers numbers;
-  for (size_t begin = 0; begin < tile->step; begin += kGroup) {
-    FindGroupMaxima(tile, begin, &numbers);
-    SumGroup<kGradient>(tile, begin, &numbers);
-  }
-  GatherByLabel(*tile, &numbers);
   tile->all_good = true;
-  std::fill(tile->good, tile->good + tile->step, true);
-  for (size_t at = 0; at < tile->step; at += kLanes) {
-    TileLanes lanes(*tile, numbers, at);
-    lanes.StoreLosses(numbers, tile);
-    if (kGradient) lanes.StoreFactors(*tile, &numbers);
-    lanes.StoreGood(tile);
+  TileNumbers numbers;
+  for (numbers.begin = 0; numbers.begin < tile->step; numbers.begin += kShare) {
+    numbers.count = std::min(kShare, tile->step - numbers.begin);
+    for (size_t group = 0; group < numbers.count; group += kGroup) {
+      FindGroupMaxima(tile, group, &numbers);
+      SumGroup<kGradient>(tile, group, &numbers);
+    }
+    GatherByLabel(*tile, &numbers);
+    FindTails(&numbers);
+    FindLogs(&numbers);
+    FindLosses(numbers, tile);
+    if (kGradient) {
+      FindFactors(*tile, &numbers);
+      FindGradients(numbers, tile);
+    }
+    FindGood(numbers, tile);
   }
   SumLosses(tile);
-  if (kGradient) FindGradients(numbers, tile);
 }
 
 inline void EvaluateTile(FloatTile* tile) {

@@ -50,13 +50,26 @@ void LoadLabels(const std::byte* from, size_t count, int32_t* to) {
   }
 }
 
-/// Stores labels that are known to be good.
+/// Stores labels; false where one of them is bad. Free of branches and of comparisons for order,
+/// for which SSE2 has no vectors of 64 bits: what is out of range shows in a sign.
 template <typename T, typename Stored>
-void StoreLabels(const std::byte* from, size_t count, int64_t ignore_index, std::byte* to) {
+bool StoreLabels(const std::byte* from, size_t count, int64_t ignore_index, int64_t classes,
+                 std::byte* to, uint64_t* ignored) {
+  // A uint64 beyond int64 might look like a negative index to ignore.
+  const bool may_ignore = !std::is_same_v<T, uint64_t> || ignore_index >= 0;
+  const auto most = static_cast<uint64_t>(classes - 1);
+  uint64_t signs = 0;
+  uint64_t matches = 0;
   for (size_t i = 0; i < count; ++i) {
     const int64_t label = ReadLabel<T>(from + i * sizeof(T)).value;
-    StoreRaw(to + i * sizeof(Stored), static_cast<Stored>(label == ignore_index ? -1 : label));
+    const uint64_t ignore = label == ignore_index && may_ignore ? ~uint64_t{0} : 0;
+    matches -= ignore;
+    const uint64_t kept = static_cast<uint64_t>(label) & ~ignore;
+    signs |= kept | (most - kept);
+    StoreRaw(to + i * sizeof(Stored), static_cast<Stored>(kept | ignore));
   }
+  *ignored = matches;
+  return signs >> 63U == 0;
 }
 
 }  // namespace
@@ -85,26 +98,18 @@ void Labels::Load(int64_t position, size_t count, int32_t* to) const {
 
 template <typename T>
 size_t Labels::AppendGood(const std::byte* elements, size_t count) {
-  const auto classes = static_cast<uint64_t>(plan_.classes());
   const int64_t ignore_index = plan_.ignore_index();
-  uint64_t ignored = 0;
-  uint64_t bad = 0;
-  for (size_t i = 0; i < count; ++i) {
-    const RawLabel label = ReadLabel<T>(elements + i * sizeof(T));
-    // A uint64 beyond int64 might look like the index to ignore.
-    const bool ignore = label.value == ignore_index && !label.beyond_int64;
-    ignored += ignore ? 1 : 0;
-    bad += !ignore && label.unsigned_value >= classes ? 1 : 0;
-  }
-  if (bad != 0) return 0;
+  // What a refused run leaves lies beyond filled_.
   std::byte* to = stored_.data() + static_cast<size_t>(filled_) * width_;
-  if (width_ == 1) {
-    StoreLabels<T, uint8_t>(elements, count, ignore_index, to);
-  } else if (width_ == 2) {
-    StoreLabels<T, uint16_t>(elements, count, ignore_index, to);
-  } else {
-    StoreLabels<T, uint32_t>(elements, count, ignore_index, to);
-  }
+  uint64_t ignored = 0;
+  const auto store = [&](auto stored) {
+    return StoreLabels<T, decltype(stored)>(elements, count, ignore_index, plan_.classes(), to,
+                                            &ignored);
+  };
+  const bool good = width_ == 1   ? store(uint8_t{})
+                    : width_ == 2 ? store(uint16_t{})
+                                  : store(uint32_t{});
+  if (!good) return 0;
   if (!class_counts_.empty()) {
     for (size_t i = 0; i < count; ++i) {
       const int64_t label = ReadLabel<T>(elements + i * sizeof(T)).value;
