@@ -20,6 +20,9 @@ namespace lossd::HWY_NAMESPACE {
 
 /// high + low, |low| being some units in the last place of `high` at most.
 struct Pair {
+  // Written out, as Block's is: GCC's implicit ones on AArch64 are not compiled for the target.
+  HWY_INLINE Pair() {}  // NOLINT(modernize-use-equals-default)
+  HWY_INLINE Pair(V high_part, V low_part) : high(high_part), low(low_part) {}
   V high;
   V low;
 };
