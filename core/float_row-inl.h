@@ -31,7 +31,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 
-constexpr size_t kChunk = 4 * kBlock;  ///< Added in float32 before they go to sums in double.
+constexpr size_t kChunk = 4 * kBlock;  ///< Evaluated together.
 constexpr size_t kSpan = 16 * kChunk;  ///< Classes whose sum and maximum are kept apart.
 constexpr size_t kAhead = 4096;        ///< Bytes that are asked for before they are needed.
 constexpr float kRange = 1024.0F;      ///< Greatest |maximum| that is served here.
@@ -177,8 +177,7 @@ class FloatRow {
                   LoadVector(from + 3 * kBlock)};
         max[p] = hn::Max(max[p], hn::Max(hn::Max(e[0], e[1]), hn::Max(e[2], e[3])));
         exp.Apply(e);
-        sums.Add(p, hn::Add(e[0], e[1]));
-        sums.Add(p, hn::Add(e[2], e[3]));
+        for (const V& part : e) sums.Add(p, part);
       }
     }
     for (; i < end; i += kChunk) AddWithCare(i, without, &sums, max);
@@ -236,27 +235,13 @@ class FloatRow {
     exp_.Apply(e);
     return hn::GetLane(e[0]);
   }
-  HWY_INLINE float ExponentialOf(BFloat16 x) const { return ExponentialOf(ToFloat(x)); }
-  HWY_INLINE float ExponentialOf(Float16 x) const { return ExponentialOf(ToFloat(x)); }
-
   /// The sum of all exponentials but that of `argmax`, whose own is `top`.
   HWY_INLINE double TailWithout(size_t argmax, double top) const {
     const size_t lane = (argmax - best_begin_) % kBlock;
     HWY_ALIGN double lanes[kBlock];
     for (size_t i = 0; i < kBlock; ++i) lanes[i] = best_.lanes[i] + total_[i];
-    // What was added for it: in a whole chunk its sum with a partner, in float32.
-    const size_t within = argmax - best_begin_;
-    const size_t chunk_end = best_begin_ + (within / kChunk + 1) * kChunk;
-    const float own = ExponentialOf(best_.max);
-    float added = own;
-    double partner = 0;
-    if (chunk_end <= classes_) {
-      const float other = ExponentialOf(
-          LoadRaw<T>(reinterpret_cast<const std::byte*>(x_ + best_begin_ + (within ^ kBlock))));
-      partner = static_cast<double>(other);
-      added = own + other;
-    }
-    lanes[lane] = ((best_.lanes[lane] - static_cast<double>(added)) + partner) + total_[lane];
+    const double own = static_cast<double>(ExponentialOf(best_.max));
+    lanes[lane] = (best_.lanes[lane] - own) + total_[lane];
     const double tail = AddLanes(lanes);
     // A tiny remainder keeps all its bits: its span is summed again without the maximum.
     if (tail >= top * 0x1p-22) return tail;

@@ -152,16 +152,9 @@ HWY_INLINE void SumGroup(FloatTile* tile, size_t group, TileNumbers* numbers) {
     for (; c + 4 <= tile->classes; c += 4) {
       V e[4];
       ExponentialsOf<kKeep>(exp, argmax, c, tile, at, e);
-      tail.Add(p, hn::Add(e[0], e[1]));
-      tail.Add(p, hn::Add(e[2], e[3]));
+      for (const V& part : e) tail.Add(p, part);
     }
-    if (c + 2 <= tile->classes) {
-      V e[2];
-      ExponentialsOf<kKeep>(exp, argmax, c, tile, at, e);
-      tail.Add(p, hn::Add(e[0], e[1]));
-      c += 2;
-    }
-    if (c < tile->classes) {
+    for (; c < tile->classes; ++c) {
       V e[1];
       ExponentialsOf<kKeep>(exp, argmax, c, tile, at, e);
       tail.Add(p, e[0]);

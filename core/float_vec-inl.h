@@ -304,8 +304,8 @@ HWY_INLINE double AddLanes(double (&lanes)[kBlock]) {
   return lanes[0];
 }
 
-/// Sixteen sums in double. Adding a few terms in float32 first takes losses beyond 2 ulp, once in
-/// some ten million.
+/// Sixteen sums in double. Adding two terms in float32 first took a tenth less time, and losses to
+/// 2.10 ulp, once in some millions of the rows of tail_accuracy_test.
 class LaneSums {
  public:
   HWY_INLINE LaneSums() {

@@ -19,7 +19,7 @@
 namespace lossd {
 namespace {
 
-constexpr uint64_t kGolden = 0xa548e301a39ae051;
+constexpr uint64_t kGolden = 0x1fdeeebbe302a616;
 
 /// FNV-1a over values as bits.
 class Hash {
