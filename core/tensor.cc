@@ -14,7 +14,11 @@
 namespace lossd {
 
 std::string ToString(const Shape& shape) {
-  return absl::StrCat("(", absl::StrJoin(shape, ", "), ")");
+  // A peer may send any number of sizes, and a status has little room.
+  constexpr size_t kShown = 16;
+  if (shape.size() <= kShown) return absl::StrCat("(", absl::StrJoin(shape, ", "), ")");
+  return absl::StrCat("(", absl::StrJoin(shape.begin(), shape.begin() + kShown, ", "), ", ... ",
+                      shape.size(), " sizes)");
 }
 
 absl::StatusOr<int64_t> CheckedElements(const TensorSpec& spec, absl::string_view field) {

@@ -29,7 +29,7 @@ struct TensorView {
   absl::Span<const std::byte> bytes;
 };
 
-/// "(2, 3)", "()" for a scalar.
+/// "(2, 3)", "()" for a scalar; of more than sixteen sizes the first ones and their number.
 std::string ToString(const Shape& shape);
 
 /// Number of elements. Negative sizes and products of element sizes beyond 2^62 bytes are refused,

@@ -3,7 +3,9 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <cstddef>
 #include <memory>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,26 +18,59 @@
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"
 #include "proto/codec/tensor_codec.h"
+#include "server/engine/memory_budget.h"
 #include "server/many_reactor.h"
+#include "server/message_io.h"
 #include "server/request_evaluation.h"
 #include "server/stream_reactor.h"
 
 namespace lossd {
 namespace {
 
+/// The messages of a call. Those of small ones are used again by the next call on the thread.
+struct Messages {
+  v1::EvaluateRequest request;
+  v1::EvaluateResponse response;
+};
+
+thread_local std::unique_ptr<Messages> spare_messages;
+constexpr size_t kSpareBytes = size_t{64} << 10U;
+
 class UnaryReactor final : public grpc::ServerUnaryReactor {
  public:
-  void Start(const EvaluationContext& context, const v1::EvaluateRequest& request,
-             v1::EvaluateResponse* response) {
-    EvaluateRequestAsync(context, request, response, cancelled_,
-                         [this](const absl::Status& status) { Finish(ToGrpc(status)); });
+  void Start(const EvaluationContext& context, const grpc::ByteBuffer& request,
+             grpc::ByteBuffer* response) {
+    response_ = response;
+    small_ = request.Length() <= kSpareBytes;
+    messages_ = std::move(spare_messages);
+    if (messages_ == nullptr) messages_ = std::make_unique<Messages>();
+    const absl::Status parsed = ParseMessage(request, &messages_->request);
+    if (!parsed.ok()) return End(parsed);
+    EvaluateRequestAsync(context, messages_->request, &messages_->response, cancelled_,
+                         [this](const absl::Status& status) { End(status); });
   }
 
   void OnCancel() override { *cancelled_ = true; }
   void OnDone() override { delete this; }
 
  private:
+  void End(absl::Status status) {
+    try {
+      if (status.ok()) *response_ = SerializeMessage(messages_->response);
+    } catch (const std::bad_alloc&) {
+      status = OutOfMemory();
+    }
+    if (small_) {
+      messages_->response.Clear();
+      spare_messages = std::move(messages_);
+    }
+    Finish(ToGrpc(status));
+  }
+
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
+  grpc::ByteBuffer* response_ = nullptr;
+  std::unique_ptr<Messages> messages_;
+  bool small_ = false;
 };
 
 absl::Status CombineSummaries(const v1::CombineRequest& request, v1::CombineResponse* response) {
@@ -61,15 +96,15 @@ absl::Status CombineSummaries(const v1::CombineRequest& request, v1::CombineResp
 }  // namespace
 
 grpc::ServerUnaryReactor* LossService::Evaluate(grpc::CallbackServerContext* /*call*/,
-                                                const v1::EvaluateRequest* request,
-                                                v1::EvaluateResponse* response) {
+                                                const grpc::ByteBuffer* request,
+                                                grpc::ByteBuffer* response) {
   auto* reactor = new UnaryReactor();  // Deletes itself in OnDone.
   reactor->Start(context_, *request, response);
   return reactor;
 }
 
-grpc::ServerBidiReactor<v1::EvaluateManyRequest, v1::EvaluateManyResponse>*
-LossService::EvaluateMany(grpc::CallbackServerContext* call) {
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* LossService::EvaluateMany(
+    grpc::CallbackServerContext* call) {
   return NewManyReactor(context_, call);
 }
 
@@ -79,10 +114,15 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* LossService::Evalua
 }
 
 grpc::ServerUnaryReactor* LossService::Combine(grpc::CallbackServerContext* call,
-                                               const v1::CombineRequest* request,
-                                               v1::CombineResponse* response) {
+                                               const grpc::ByteBuffer* request,
+                                               grpc::ByteBuffer* response) {
+  v1::CombineRequest parsed;
+  v1::CombineResponse combined;
+  absl::Status status = ParseMessage(*request, &parsed);
+  if (status.ok()) status = CombineSummaries(parsed, &combined);
+  if (status.ok()) *response = SerializeMessage(combined);
   grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
-  reactor->Finish(ToGrpc(CombineSummaries(*request, response)));
+  reactor->Finish(ToGrpc(status));
   return reactor;
 }
 

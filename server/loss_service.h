@@ -11,11 +11,11 @@
 
 namespace lossd {
 
-/// Streams of great tensors are taken as raw bytes; the rest as messages.
-using LossServiceBase =
-    v1::LossService::WithCallbackMethod_Evaluate<v1::LossService::WithCallbackMethod_EvaluateMany<
+/// What carries tensors or sums comes as raw bytes, see message_io.h.
+using LossServiceBase = v1::LossService::WithRawCallbackMethod_Evaluate<
+    v1::LossService::WithRawCallbackMethod_EvaluateMany<
         v1::LossService::WithRawCallbackMethod_EvaluateStream<
-            v1::LossService::WithCallbackMethod_Combine<
+            v1::LossService::WithRawCallbackMethod_Combine<
                 v1::LossService::WithCallbackMethod_GetServerInfo<v1::LossService::Service>>>>>;
 
 class LossService final : public LossServiceBase {
@@ -24,15 +24,15 @@ class LossService final : public LossServiceBase {
       : context_(context), info_(std::move(info)) {}
 
   grpc::ServerUnaryReactor* Evaluate(grpc::CallbackServerContext* call,
-                                     const v1::EvaluateRequest* request,
-                                     v1::EvaluateResponse* response) override;
-  grpc::ServerBidiReactor<v1::EvaluateManyRequest, v1::EvaluateManyResponse>* EvaluateMany(
+                                     const grpc::ByteBuffer* request,
+                                     grpc::ByteBuffer* response) override;
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* EvaluateMany(
       grpc::CallbackServerContext* call) override;
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* EvaluateStream(
       grpc::CallbackServerContext* call) override;
   grpc::ServerUnaryReactor* Combine(grpc::CallbackServerContext* call,
-                                    const v1::CombineRequest* request,
-                                    v1::CombineResponse* response) override;
+                                    const grpc::ByteBuffer* request,
+                                    grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* call,
                                           const v1::GetServerInfoRequest* request,
                                           v1::GetServerInfoResponse* response) override;

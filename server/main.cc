@@ -81,6 +81,22 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->envname("LOSSD_MAX_CONCURRENT_STREAMS")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
+  app->add_option("--max-rank", flags->server.plan_limits.max_rank, "Rank of a tensor")
+      ->envname("LOSSD_MAX_RANK")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 10U))
+      ->capture_default_str();
+  app->add_option("--max-classes", flags->server.plan_limits.max_classes, "Classes of a problem")
+      ->envname("LOSSD_MAX_CLASSES")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30U))
+      ->capture_default_str();
+  app->add_option("--max-positions", flags->server.plan_limits.max_positions,
+                  "Positions of a problem")
+      ->envname("LOSSD_MAX_POSITIONS")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 50U))
+      ->capture_default_str();
+  AddDuration(app, "--handshake-timeout", "LOSSD_HANDSHAKE_TIMEOUT",
+              &flags->server.handshake_timeout,
+              "Seconds that a connection may take until its first HTTP/2 settings");
   AddDuration(app, "--header-wait", "LOSSD_HEADER_WAIT", &flags->server.header_wait,
               "Seconds that a stream may wait for its first message");
   AddDuration(app, "--idle-stream", "LOSSD_IDLE_STREAM", &flags->server.idle_stream,

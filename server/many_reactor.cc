@@ -1,18 +1,22 @@
 #include "server/many_reactor.h"
 
 #include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
 #include <atomic>
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "core/error.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/status_bridge.h"
+#include "server/engine/memory_budget.h"
+#include "server/message_io.h"
 #include "server/request_evaluation.h"
 
 namespace lossd {
@@ -21,9 +25,8 @@ namespace {
 /// Requests that are read and not yet answered; past it reading waits.
 constexpr int kMaxOutstanding = 256;
 
-class ManyReactor final
-    : public grpc::ServerBidiReactor<v1::EvaluateManyRequest, v1::EvaluateManyResponse>,
-      public std::enable_shared_from_this<ManyReactor> {
+class ManyReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
+                          public std::enable_shared_from_this<ManyReactor> {
  public:
   ManyReactor(const EvaluationContext& context, grpc::CallbackServerContext* call)
       : context_(context), call_(call) {}
@@ -44,11 +47,11 @@ class ManyReactor final
       const std::lock_guard<std::mutex> lock(mutex_);
       reading_ = false;
       clock_->Set(context_.idle_stream);
-      if (!ok) {
+      if (ok) status_ = ParseMessage(incoming_, request.get());
+      if (!ok || !status_.ok()) {
         half_closed_ = true;
         return Pump();
       }
-      request->Swap(&incoming_);
       ++outstanding_;
     }
     Evaluate(request);
@@ -91,9 +94,7 @@ class ManyReactor final
     response->set_id(request->id());
     const auto answer = [self = shared_from_this(), request, response](const absl::Status& status) {
       if (!status.ok()) *response->mutable_error() = ToProto(status);
-      const std::lock_guard<std::mutex> lock(self->mutex_);
-      self->outbox_.push_back(response);
-      self->Pump();
+      self->Send(*response);
     };
     if (!request->has_request()) {
       return answer(InvalidField("request", "FIELD_MISSING", "expected a problem"));
@@ -102,6 +103,25 @@ class ManyReactor final
                          [answer](const absl::Status& status) {
                            answer(status.ok() ? status : WithFieldPrefix(status, "request."));
                          });
+  }
+
+  void Send(const v1::EvaluateManyResponse& response) {
+    grpc::ByteBuffer bytes;
+    bool sent = true;
+    try {
+      bytes = SerializeMessage(response);
+    } catch (const std::bad_alloc&) {
+      sent = false;
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (sent) {
+      outbox_.push_back(std::move(bytes));
+    } else {
+      // The answer is lost, and the stream with it.
+      status_ = OutOfMemory();
+      --outstanding_;
+    }
+    Pump();
   }
 
   // With mutex_ held: starts whatever can be started. At most one read and one write are under way,
@@ -118,16 +138,19 @@ class ManyReactor final
     }
     if (!writing_ && !outbox_.empty()) {
       writing_ = true;
-      StartWrite(outbox_.front().get());
+      StartWrite(&outbox_.front());
     }
+    // What was asked before the bad message is answered first.
+    if (!status_.ok()) half_closed_ = true;
     if (!reading_ && !half_closed_ && outstanding_ < kMaxOutstanding) {
       reading_ = true;
+      incoming_.Clear();
       StartRead(&incoming_);
     }
     if (half_closed_ && outstanding_ == 0) {
       finished_ = true;
       clock_->Stop();
-      Finish(grpc::Status::OK);
+      Finish(ToGrpc(status_));
     }
   }
 
@@ -138,8 +161,9 @@ class ManyReactor final
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
 
   std::mutex mutex_;
-  v1::EvaluateManyRequest incoming_;
-  std::deque<std::shared_ptr<v1::EvaluateManyResponse>> outbox_;
+  grpc::ByteBuffer incoming_;
+  std::deque<grpc::ByteBuffer> outbox_;
+  absl::Status status_;
   int outstanding_ = 0;
   bool reading_ = false;
   bool writing_ = false;
@@ -150,7 +174,7 @@ class ManyReactor final
 
 }  // namespace
 
-grpc::ServerBidiReactor<v1::EvaluateManyRequest, v1::EvaluateManyResponse>* NewManyReactor(
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* NewManyReactor(
     const EvaluationContext& context, grpc::CallbackServerContext* call) {
   auto reactor = std::make_shared<ManyReactor>(context, call);
   reactor->Start(reactor);

@@ -10,7 +10,7 @@
 namespace lossd {
 
 /// A reactor that owns itself until the call is over. `context` must outlive the server.
-grpc::ServerBidiReactor<v1::EvaluateManyRequest, v1::EvaluateManyResponse>* NewManyReactor(
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* NewManyReactor(
     const EvaluationContext& context, grpc::CallbackServerContext* call);
 
 }  // namespace lossd

@@ -19,12 +19,15 @@ struct ServerOptions {
   std::vector<std::string> listen = {"127.0.0.1:50051"};
   /// Worker threads; 0: one for each core.
   int threads = 0;
-  /// Bytes that all calls in flight may hold.
+  /// Bytes that all calls in flight may hold: a quarter is gRPC's quota for what it has read and
+  /// not handed over, the rest for computing. Below 256 MiB gRPC gets 64 MiB on top.
   uint64_t max_memory_bytes = uint64_t{1} << 30U;
   /// Bytes of one received message.
   uint64_t max_message_bytes = uint64_t{4} << 20U;
   /// Streams of one connection at a time.
   int max_concurrent_streams = 100;
+  /// How long a connection may take until its HTTP/2 settings; then it is closed.
+  absl::Duration handshake_timeout = absl::Seconds(10);
   /// How long a stream may wait for its first message; then it ends with DEADLINE_EXCEEDED.
   absl::Duration header_wait = absl::Seconds(10);
   /// How long a stream may go without a byte read or written; then it ends with DEADLINE_EXCEEDED.

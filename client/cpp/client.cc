@@ -42,18 +42,18 @@ absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const CrossEntropyRequest& 
   if (request.grad_output) problem.grad_output = request.grad_output->spec;
   auto plan = Plan::Create(problem);
   if (!plan.ok()) return plan.status();
-  LOSSD_RETURN_IF_ERROR(CheckBytes(request.input, "input"));
+  if (!request.read_input) LOSSD_RETURN_IF_ERROR(CheckBytes(request.input, "input"));
   LOSSD_RETURN_IF_ERROR(CheckBytes(request.target, "target"));
   if (request.grad_output) LOSSD_RETURN_IF_ERROR(CheckBytes(*request.grad_output, "grad_output"));
   return plan;
 }
 
-CrossEntropyResult MakeResult(const Plan& plan) {
+CrossEntropyResult MakeResult(const CrossEntropyRequest& request, const Plan& plan) {
   CrossEntropyResult result;
   const Outputs& wanted = plan.outputs();
   if (wanted.loss) result.loss = Tensor({plan.loss_dtype(), plan.LossShape()});
   if (wanted.log_sum_exp) result.log_sum_exp = Tensor({plan.loss_dtype(), plan.PositionShape()});
-  if (wanted.grad_input) result.grad_input = Tensor(plan.input());
+  if (wanted.grad_input && !request.take_grad_input) result.grad_input = Tensor(plan.input());
   if (wanted.grad_target) result.grad_target = Tensor(plan.target());
   if (wanted.grad_weight) result.grad_weight = Tensor({plan.WeightDType(), {plan.classes()}});
   return result;
@@ -79,7 +79,7 @@ class GrpcClient final : public Client {
   absl::StatusOr<CrossEntropyResult> CrossEntropy(const CrossEntropyRequest& request) override {
     auto plan = MakePlan(request);
     if (!plan.ok()) return plan.status();
-    CrossEntropyResult result = MakeResult(**plan);
+    CrossEntropyResult result = MakeResult(request, **plan);
     grpc::ClientContext context;
     Prepare(&context);
     const absl::Status status = UseStream(request)
@@ -126,6 +126,7 @@ class GrpcClient final : public Client {
   void Prepare(grpc::ClientContext* context) const { PrepareContext(options_, context); }
 
   static bool UseStream(const CrossEntropyRequest& request) {
+    if (request.read_input || request.take_grad_input) return true;
     if (request.transport != Transport::kAuto) return request.transport == Transport::kStream;
     uint64_t bytes = request.input.bytes.size() + request.target.bytes.size();
     if (request.weight) bytes += request.weight->bytes.size();

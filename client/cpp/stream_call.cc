@@ -12,9 +12,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -47,26 +49,43 @@ std::unique_ptr<Stream> Open(const std::shared_ptr<grpc::ChannelInterface>& chan
           channel.get(), method, context));
 }
 
+size_t InputBytes(const Plan& plan) {
+  return static_cast<size_t>(plan.positions() * plan.classes()) * SizeOf(plan.input().dtype);
+}
+
 /// The next piece of a tensor: as large a part of it as `share` of the whole input.
 class Source {
  public:
-  explicit Source(absl::Span<const std::byte> bytes) : bytes_(bytes) {}
+  explicit Source(absl::Span<const std::byte> bytes) : bytes_(bytes), size_(bytes.size()) {}
+  /// A tensor that `read` brings.
+  Source(size_t size, std::function<void(uint64_t, absl::Span<std::byte>)> read)
+      : read_(std::move(read)), size_(size) {}
 
   /// Everything up to byte `end`, as a field of a message. Copied: gRPC may hold what it sends for
   /// longer than a call lives that was cancelled.
   void TakeUntil(size_t end, int field, std::vector<grpc::Slice>* to) {
-    const size_t stop = std::min(end, bytes_.size());
+    const size_t stop = std::min(end, size_);
     if (stop <= sent_) return;
     to->emplace_back(FieldPrefix(field, stop - sent_));
-    to->emplace_back(bytes_.data() + sent_, stop - sent_);
+    if (read_) {
+      const grpc::Slice slice(stop - sent_);
+      // A slice is not written after others see it; this one is new.
+      read_(sent_, {reinterpret_cast<std::byte*>(const_cast<uint8_t*>(slice.begin())),  // NOLINT
+                    slice.size()});
+      to->push_back(slice);
+    } else {
+      to->emplace_back(bytes_.data() + sent_, stop - sent_);
+    }
     sent_ = stop;
   }
-  [[nodiscard]] size_t size() const { return bytes_.size(); }
+  [[nodiscard]] size_t size() const { return size_; }
   [[nodiscard]] size_t sent() const { return sent_; }
-  [[nodiscard]] bool AtEnd() const { return sent_ == bytes_.size(); }
+  [[nodiscard]] bool AtEnd() const { return sent_ == size_; }
 
  private:
   absl::Span<const std::byte> bytes_;
+  std::function<void(uint64_t, absl::Span<std::byte>)> read_;  // Null: `bytes_`.
+  size_t size_;
   size_t sent_ = 0;
 };
 
@@ -81,7 +100,8 @@ class Writer {
         target_(request.target.bytes),
         grad_output_(request.grad_output ? request.grad_output->bytes
                                          : absl::Span<const std::byte>()),
-        input_(request.input.bytes) {}
+        input_(request.read_input ? Source(InputBytes(plan), request.read_input)
+                                  : Source(request.input.bytes)) {}
 
   /// Returns early where the server has ended the call: the reader learns why.
   void Run(Stream* stream, std::atomic<uint64_t>* sent) {
@@ -129,24 +149,34 @@ class Writer {
   Source input_;
 };
 
-/// Copies appended bytes to their place; false where there are more than the tensor holds.
+/// Copies appended bytes to their place, or hands them on; false where there are more than the
+/// tensor holds.
 class Sink {
  public:
-  explicit Sink(const Tensor& tensor) : bytes_(tensor.bytes()) {}
+  explicit Sink(const Tensor& tensor) : bytes_(tensor.bytes()), size_(tensor.bytes().size()) {}
+  /// A tensor that `take` gets.
+  Sink(size_t size, std::function<void(absl::Span<const std::byte>)> take)
+      : take_(std::move(take)), size_(size) {}
 
   bool Append(const Pieces& pieces) {
     for (const auto& piece : pieces) {
-      if (piece.size() > bytes_.size() - filled_) return false;
-      if (!piece.empty()) std::memcpy(bytes_.data() + filled_, piece.data(), piece.size());
+      if (piece.size() > size_ - filled_) return false;
+      if (take_) {
+        take_(piece);
+      } else if (!piece.empty()) {
+        std::memcpy(bytes_.data() + filled_, piece.data(), piece.size());
+      }
       filled_ += piece.size();
     }
     return true;
   }
-  [[nodiscard]] bool Full() const { return filled_ == bytes_.size(); }
+  [[nodiscard]] bool Full() const { return filled_ == size_; }
   [[nodiscard]] size_t filled() const { return filled_; }
 
  private:
   absl::Span<std::byte> bytes_;
+  std::function<void(absl::Span<const std::byte>)> take_;  // Null: `bytes_`.
+  size_t size_;
   size_t filled_ = 0;
 };
 
@@ -154,11 +184,14 @@ absl::Status BadReply(absl::string_view what) {
   return absl::DataLossError(absl::StrCat("the server's reply is not what was asked for: ", what));
 }
 
-absl::Status ReadAll(const CrossEntropyRequest& request, Stream* stream,
+absl::Status ReadAll(const CrossEntropyRequest& request, const Plan& plan, Stream* stream,
                      const std::atomic<uint64_t>& sent, CrossEntropyResult* result) {
   Sink loss(result->loss);
   Sink log_sum_exp(result->log_sum_exp);
   Sink grad_input(result->grad_input);
+  if (plan.outputs().grad_input && request.take_grad_input) {
+    grad_input = Sink(InputBytes(plan), request.take_grad_input);
+  }
   Sink grad_target(result->grad_target);
   Sink grad_weight(result->grad_weight);
   bool has_summary = false;
@@ -208,7 +241,7 @@ absl::Status RunStreamCall(const CrossEntropyRequest& request, const Plan& plan,
   std::atomic<uint64_t> sent = 0;
   // The two directions need two threads: the server stops reading while nobody reads its replies.
   std::thread writer([&] { Writer(request, plan).Run(stream.get(), &sent); });
-  absl::Status read = ReadAll(request, stream.get(), sent, result);
+  absl::Status read = ReadAll(request, plan, stream.get(), sent, result);
   if (!read.ok()) context->TryCancel();
   writer.join();
   absl::Status finished = FromGrpc(stream->Finish());

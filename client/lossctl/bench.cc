@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
-#include <cstdio>
+#include <cstring>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -52,7 +54,8 @@ struct Load {
           std::accumulate(of.begin(), of.end(), int64_t{1}, std::multiplies<>()));
     };
     const DType dtype = ParseDType(flags.dtype);
-    input.resize(product(shape) * SizeOf(dtype));
+    input_bytes = product(shape) * SizeOf(dtype);
+    input.resize(flags.generate ? std::min(input_bytes, kBlockBytes) : input_bytes);
     std::mt19937_64 random(1);
     std::normal_distribution<double> logits(0, 2);
     for (size_t i = 0; i < input.size(); i += SizeOf(dtype)) {
@@ -63,13 +66,36 @@ struct Load {
     for (int64_t& label : labels) {
       label = static_cast<int64_t>(random() % std::max<uint64_t>(1, classes));
     }
-    request.input = {{dtype, shape}, input};
+    request.input.spec = {dtype, shape};
+    if (flags.generate) {
+      request.read_input = [this](uint64_t offset, absl::Span<std::byte> to) { Fill(offset, to); };
+      request.take_grad_input = [](absl::Span<const std::byte> /*bytes*/) {};
+    } else {
+      request.input.bytes = input;
+    }
     request.target = View(absl::MakeConstSpan(labels), positions);
     request.outputs.grad_input = flags.grad;
     if (flags.transport == "unary") request.transport = Transport::kUnary;
     if (flags.transport == "stream") request.transport = Transport::kStream;
   }
 
+  Load(const Load&) = delete;
+  Load& operator=(const Load&) = delete;
+  ~Load() = default;
+
+  /// The input as a repetition of its first block.
+  void Fill(uint64_t offset, absl::Span<std::byte> to) const {
+    while (!to.empty()) {
+      const auto begin = static_cast<size_t>(offset % input.size());
+      const size_t count = std::min(to.size(), input.size() - begin);
+      std::memcpy(to.data(), input.data() + begin, count);
+      to.remove_prefix(count);
+      offset += count;
+    }
+  }
+
+  static constexpr size_t kBlockBytes = size_t{8} << 20U;
+  size_t input_bytes;
   std::vector<std::byte> input;
   std::vector<int64_t> labels;
   CrossEntropyRequest request;
@@ -83,6 +109,8 @@ struct Shared {
   std::mutex mutex;
   absl::Status status;            // The first error.
   std::vector<double> latencies;  // Seconds, of calls that began in the measured time.
+  std::vector<double> refusals;   // The same of calls that failed, where those are tolerated.
+  std::map<std::string, uint64_t> errors;  // The same by code.
 
   void Fail(const absl::Status& error) {
     const std::lock_guard<std::mutex> lock(mutex);
@@ -92,6 +120,11 @@ struct Shared {
   void Keep(const std::vector<double>& some) {
     const std::lock_guard<std::mutex> lock(mutex);
     latencies.insert(latencies.end(), some.begin(), some.end());
+  }
+  void KeepRefusal(const absl::Status& error, double seconds) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    refusals.push_back(seconds);
+    ++errors[absl::StatusCodeToString(error.code())];
   }
 };
 
@@ -115,8 +148,16 @@ void Connection(const BenchFlags& flags, const std::string& server, const Client
     }
     const auto begin = Clock::now();
     const auto result = (*client)->CrossEntropy(load.request);
-    if (!result.ok()) return shared->Fail(result.status());
-    if (begin >= shared->measure_from) latencies.push_back(Since(begin));
+    if (!result.ok() && !flags.keep_going) {
+      shared->Fail(result.status());
+      break;
+    }
+    if (begin < shared->measure_from) continue;
+    if (result.ok()) {
+      latencies.push_back(Since(begin));
+    } else {
+      shared->KeepRefusal(result.status(), Since(begin));
+    }
   }
   shared->Keep(latencies);
 }
@@ -141,30 +182,37 @@ double Percentile(const std::vector<double>& sorted, double share) {
   return sorted[index];
 }
 
-Json Report(const BenchFlags& flags, const Load& load, std::vector<double> latencies,
-            double seconds) {
-  std::sort(latencies.begin(), latencies.end());
-  const auto calls = static_cast<double>(latencies.size());
-  const auto sent = static_cast<double>(load.input.size() + load.labels.size() * sizeof(int64_t));
-  const double received = flags.grad ? static_cast<double>(load.input.size()) : 4.0;
-  const auto micros = [&](double share) { return Percentile(latencies, share) * 1e6; };
-  return {{"shape", flags.shape},
-          {"dtype", flags.dtype},
-          {"gradient", flags.grad},
-          {"transport", flags.transport},
-          {"concurrency", flags.concurrency},
-          {"seconds", seconds},
-          {"calls", latencies.size()},
-          {"errors", 0},
-          {"calls_per_second", calls / seconds},
-          {"sent_bytes_per_second", calls * sent / seconds},
-          {"received_bytes_per_second", calls * received / seconds},
-          {"latency_us",
-           {{"min", micros(0)},
-            {"p50", micros(0.5)},
-            {"p90", micros(0.9)},
-            {"p99", micros(0.99)},
-            {"max", micros(1)}}}};
+Json Percentiles(std::vector<double> seconds) {
+  std::sort(seconds.begin(), seconds.end());
+  const auto micros = [&](double share) { return Percentile(seconds, share) * 1e6; };
+  return {{"min", micros(0)},
+          {"p50", micros(0.5)},
+          {"p90", micros(0.9)},
+          {"p99", micros(0.99)},
+          {"max", micros(1)}};
+}
+
+Json Report(const BenchFlags& flags, const Load& load, const Shared& shared, double seconds) {
+  const auto calls = static_cast<double>(shared.latencies.size());
+  const auto sent = static_cast<double>(load.input_bytes + load.labels.size() * sizeof(int64_t));
+  const double received = flags.grad ? static_cast<double>(load.input_bytes) : 4.0;
+  Json report = {{"shape", flags.shape},
+                 {"dtype", flags.dtype},
+                 {"gradient", flags.grad},
+                 {"transport", flags.transport},
+                 {"concurrency", flags.concurrency},
+                 {"seconds", seconds},
+                 {"calls", shared.latencies.size()},
+                 {"errors", shared.refusals.size()},
+                 {"calls_per_second", calls / seconds},
+                 {"sent_bytes_per_second", calls * sent / seconds},
+                 {"received_bytes_per_second", calls * received / seconds},
+                 {"latency_us", Percentiles(shared.latencies)}};
+  if (!shared.errors.empty()) {
+    report["errors_by_code"] = shared.errors;
+    report["error_latency_us"] = Percentiles(shared.refusals);
+  }
+  return report;
 }
 
 void Print(const Json& report, bool as_json) {
@@ -175,11 +223,15 @@ void Print(const Json& report, bool as_json) {
   for (const auto& [key, value] : report.items()) {
     if (!value.is_object()) std::cout << key << ": " << value << "\n";
   }
-  std::cout << "latency in us:";
-  for (const auto& [key, value] : report["latency_us"].items()) {
-    std::printf("%s %s %.0f", key == "min" ? "" : ",", key.c_str(), value.get<double>());
+  for (const auto& [name, values] : report.items()) {
+    if (!values.is_object()) continue;
+    std::cout << name << ":";
+    for (const auto& [key, value] : values.items()) {
+      std::cout << " " << key << " " << std::llround(value.get<double>());
+    }
+    std::cout << "\n";
   }
-  std::cout << std::endl;
+  std::cout << std::flush;
 }
 
 }  // namespace
@@ -212,6 +264,9 @@ void AddBenchFlags(CLI::App* app, BenchFlags* flags) {
   app->add_option("--rate", flags->rate, "Calls a second of each connection; 0: as many as go")
       ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();
+  app->add_flag("--keep-going", flags->keep_going, "Count calls that fail and go on");
+  app->add_flag("--generate", flags->generate,
+                "Stream logits and gradients without holding them: for shapes beyond memory");
   app->add_flag("--json", flags->json, "Print one line of JSON");
 }
 
@@ -236,7 +291,7 @@ absl::Status RunBench(const BenchFlags& flags, const std::string& server,
   if (!shared.status.ok()) return shared.status;
   // The last calls end after their time.
   const double measured = std::max(flags.duration_s, Since(shared.measure_from));
-  Print(Report(flags, load, std::move(shared.latencies), measured), flags.json);
+  Print(Report(flags, load, shared, measured), flags.json);
   return absl::OkStatus();
 }
 

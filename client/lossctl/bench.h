@@ -18,6 +18,8 @@ struct BenchFlags {
   std::string transport = "auto";
   bool grad = false;
   bool json = false;
+  bool keep_going = false;  ///< Failed calls are counted; otherwise the first one ends it.
+  bool generate = false;    ///< Logits and gradients pass by in blocks.
   int concurrency = 1;
   int pipeline = 32;  ///< Requests outstanding on a stream of EvaluateMany.
   double duration_s = 5;
@@ -28,7 +30,7 @@ struct BenchFlags {
 void AddBenchFlags(CLI::App* app, BenchFlags* flags);
 
 /// Calls with random logits over `concurrency` connections of their own, for `duration_s` after the
-/// warm-up; prints calls, errors, bytes and latency percentiles. The first error ends it.
+/// warm-up; prints calls, errors, bytes and latency percentiles.
 absl::Status RunBench(const BenchFlags& flags, const std::string& server,
                       const ClientOptions& options);
 

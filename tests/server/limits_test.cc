@@ -1,6 +1,5 @@
-// Streams that wait for their peer too long, replies that nobody reads, messages that are none, and
-// a server that has been idle.
-#include <grpcpp/generic/generic_stub.h>
+// Streams that wait for their peer too long, replies that nobody reads, and a
+// server that has been idle.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
@@ -131,42 +130,6 @@ TEST(Limits, SlowIsNotIdle) {
   while (stream->Read(&reply)) {
   }
   EXPECT_TRUE(stream->Finish().ok());
-}
-
-/// The status of a stream whose first message is these bytes.
-absl::Status SendBytes(TestServer* server, const std::string& bytes) {
-  grpc::GenericStub stub(server->channel());
-  grpc::ClientContext context;
-  SetDeadline(&context);
-  grpc::CompletionQueue queue;
-  const auto call = stub.PrepareCall(&context, "/lossd.v1.LossService/EvaluateStream", &queue);
-  const auto wait = [&queue] {
-    void* tag = nullptr;
-    bool ok = false;
-    return queue.Next(&tag, &ok) && ok;
-  };
-  call->StartCall(nullptr);
-  wait();
-  const grpc::Slice slice(bytes);
-  call->WriteLast(grpc::ByteBuffer(&slice, 1), {}, nullptr);
-  wait();
-  grpc::Status status;
-  call->Finish(&status, nullptr);
-  wait();
-  return FromGrpc(status);
-}
-
-TEST(Limits, BytesThatAreNoMessage) {
-  TestServer server;
-  for (const std::string& bytes :
-       {std::string("\xff\xff\xff\xff\xff"), std::string("\x7a\x10short"),
-        std::string("\x0a\x05\xff\xff\xff\xff\xff", 7), std::string("\x00\x00", 2),
-        std::string("\x7b")}) {
-    const absl::Status status = SendBytes(&server, bytes);
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
-    EXPECT_EQ(GetErrorDetail(status).reason, "MALFORMED_MESSAGE") << status;
-  }
-  EXPECT_TRUE(CallUnary(&server.stub(), Ones(3, 4)).ok());
 }
 
 // After an idle second gRPC's threads would let a call wait for 20 to 60 ms.

@@ -97,6 +97,14 @@ struct CrossEntropyRequest {
   Transport transport = Transport::kAuto;
   /// Input bytes of one message of a stream.
   size_t chunk_bytes = size_t{1} << 20U;
+  /// For an input that does not lie in memory, in place of input.bytes: fills `to` with the input's
+  /// bytes from `offset` on. Called front to back from one thread of the call's own, at most
+  /// `chunk_bytes` at a time; the request then travels as a stream.
+  std::function<void(uint64_t offset, absl::Span<std::byte> to)> read_input;
+  /// For a gradient that need not lie in memory, in place of result.grad_input: gets its bytes
+  /// front to back, from the calling thread; the request then travels as a stream. What was given
+  /// is void unless the call's status is OK.
+  std::function<void(absl::Span<const std::byte> bytes)> take_grad_input;
   /// Called as a stream goes on with the bytes sent and received so far, from the calling thread.
   std::function<void(uint64_t sent, uint64_t received)> progress;
 };

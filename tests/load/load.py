@@ -1,0 +1,148 @@
+"""Load on a real server over loopback: bounded memory, fair turns, overload, and no leak.
+
+    load.py --binaries build/release/bin [--full] [scenario ...]
+
+The short form takes about a minute; --full has the sizes of the promises. Each scenario prints its
+figures and fails where a promise is broken. Limits on time ratios are wider in the short form, whose
+samples are few.
+"""
+
+import argparse
+import os
+import pathlib
+import sys
+import time
+
+from processes import Bench, Server, bench, peak_child_mib
+
+HERE = pathlib.Path(__file__).resolve().parent
+MIB = 1 << 20
+
+
+def check(holds, text):
+    print(f"  {'ok' if holds else 'BROKEN'}: {text}", flush=True)
+    if not holds:
+        raise AssertionError(text)
+
+
+def stream_memory(binaries, full):
+    """A tensor far above memory: both processes hold a window of it."""
+    rows = 16384 if full else 1024  # 8.4 GB, 0.5 GB
+    for gradient in (False, True):
+        with Server(binaries) as server:
+            command = [binaries / "lossctl", "--server", server.tcp, "bench", f"--shape={rows},128256", "--generate",
+                       "--warmup=0", "--duration=0.01", *(["--grad"] if gradient else [])]
+            begin = time.monotonic()
+            client = peak_child_mib(command)
+            seconds = time.monotonic() - begin
+            peak = server.memory_mib("VmHWM")
+            gigabytes = rows * 128256 * 4 / 1e9
+            what = f"{gigabytes:.1f} GB {'with gradient' if gradient else 'loss only'} in {seconds:.1f} s"
+            check(peak <= 256, f"{what}: server's peak {peak:.0f} MiB")
+            check(client <= 256, f"{what}: client's peak {client:.0f} MiB")
+
+
+def fairness(binaries, full):
+    """Small calls beside four bulk streams."""
+    seconds = 20 if full else 4
+    with Server(binaries) as server:
+        small = ["--shape=8,10", f"--duration={seconds}", "--rate=500"]
+        idle = bench(binaries, server.tcp, *small)["latency_us"]
+        bulk = Bench(binaries, server.tcp, "--shape=512,128256", "--concurrency=4", f"--duration={seconds + 3}")
+        time.sleep(1.5)
+        busy = bench(binaries, server.tcp, *small)["latency_us"]
+        streamed = bulk.report()
+    ratio = busy["p99"] / idle["p99"]
+    print(f"  (8,10): idle p50 {idle['p50']:.0f} p99 {idle['p99']:.0f} us, beside four streams of "
+          f"{streamed['sent_bytes_per_second'] / 1e9:.2f} GB/s p50 {busy['p50']:.0f} p99 {busy['p99']:.0f} us: "
+          f"{ratio:.1f} times")
+    # What the clients' own threads take of two cores is in these figures: docs/numbers.md.
+    check(busy["p99"] < 50_000, "small calls pass bulk ones within 50 ms")
+
+
+def idle_calls(binaries, full):
+    """One call a second: gRPC's threads do not fall asleep."""
+    with Server(binaries) as server:
+        latency = bench(binaries, server.tcp, "--shape=8,10", f"--duration={60 if full else 6}", "--rate=1",
+                        "--warmup=1")["latency_us"]
+    check(latency["max"] < (10_000 if full else 50_000), f"one call a second: p50 {latency['p50']:.0f}, "
+          f"p99 {latency['p99']:.0f}, max {latency['max']:.0f} us")
+
+
+def overload(binaries, full):
+    """Twice as many bulk messages as the budget admits: refused at once, served as well as ever."""
+    seconds = 60 if full else 5
+    budget = 64
+    flags = ["--shape=256,1000", "--transport=unary", "--grad"]  # 1 MB in and out: some 2 MiB each.
+    with Server(binaries, f"--max-memory={budget}MiB", "--max-message-bytes=16MiB") as server:
+        resting = server.memory_mib("VmRSS")
+        peak = max((bench(binaries, server.unix, *flags, f"--concurrency={n}", f"--duration={seconds / 4}")
+                    for n in (2, 4, 8)), key=lambda r: r["calls_per_second"])
+    with Server(binaries, "--max-memory=8MiB", "--max-message-bytes=16MiB") as server:
+        resting = server.memory_mib("VmRSS")
+        over = bench(binaries, server.unix, *flags, "--concurrency=16", f"--duration={seconds}", "--keep-going")
+        highest = server.memory_mib("VmHWM")
+        after = bench(binaries, server.unix, *flags, f"--duration={max(1, seconds / 10)}")
+    print(f"  peak {peak['calls_per_second']:.0f} calls/s; overloaded {over['calls_per_second']:.0f} calls/s, "
+          f"{over['errors']} refused {over.get('errors_by_code')}, refusals in us {over.get('error_latency_us')}; "
+          f"after it {after['calls_per_second']:.0f} calls/s, p50 {after['latency_us']['p50']:.0f} us")
+    check(set(over.get("errors_by_code", {})) <= {"RESOURCE_EXHAUSTED"}, "refusals are RESOURCE_EXHAUSTED")
+    check(over["errors"] > 0, "something was refused: the load is an overload")
+    check(after["errors"] == 0, "recovered at once")
+    check(highest <= resting + 8 + 64, f"memory {highest:.0f} MiB, {resting:.0f} at rest, a budget of 8")
+    goodput = over["calls_per_second"] / peak["calls_per_second"]
+    check(goodput >= (0.5 if full else 0.3), f"goodput {goodput:.2f} of the peak")
+
+
+def leak_growth(binaries, full, environment=None):
+    """Growth of the server's memory in MiB over many calls, after as many as it takes to settle."""
+    calls, streams, warmup = (1_000_000, 1000, 100_000) if full else (60_000, 60, 30_000)
+    with Server(binaries, environment=environment) as server:
+        def run(calls, streams):
+            done = 0
+            while done < calls:
+                done += bench(binaries, server.unix, "--shape=8,10", "--transport=many", "--warmup=0",
+                              "--concurrency=2", "--duration=1")["calls"]
+            done = 0
+            while done < streams:
+                done += bench(binaries, server.unix, "--shape=64,20000", "--grad", "--transport=stream", "--warmup=0",
+                              "--concurrency=2", "--duration=1")["calls"]
+        run(warmup, max(30, streams // 10))
+        before = server.memory_mib("VmRSS")
+        run(calls, streams)
+        return server.memory_mib("VmRSS") - before
+
+
+def leaks(binaries, full):
+    """Calls leave nothing behind; a server that leaks 64 bytes for each message it sends is caught."""
+    limit = 1.0
+    growth = leak_growth(binaries, full)
+    check(growth < limit, f"grown by {growth:.2f} MiB")
+    library = binaries / "libleak.so"
+    growth = leak_growth(binaries, False, environment=os.environ | {"LD_PRELOAD": str(library)})
+    check(growth > limit, f"the leaking control has grown by {growth:.2f} MiB")
+
+
+SCENARIOS = {f.__name__: f for f in (stream_memory, fairness, idle_calls, overload, leaks)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--binaries", type=pathlib.Path, required=True)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("scenario", nargs="*", choices=[[], *SCENARIOS])
+    arguments = parser.parse_args()
+    failed = 0
+    for name in arguments.scenario or SCENARIOS:
+        print(f"{name}: {SCENARIOS[name].__doc__.splitlines()[0]}", flush=True)
+        try:
+            SCENARIOS[name](arguments.binaries.resolve(), arguments.full)
+        except AssertionError as error:
+            failed += 1
+            print(f"  FAILED {error}")
+    print(f"{len(arguments.scenario or SCENARIOS) - failed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
