@@ -42,21 +42,31 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
              grpc::ByteBuffer* response) {
     response_ = response;
     small_ = request.Length() <= kSpareBytes;
+    // From the first byte on: what is refused has not been copied.
+    auto reservation = context.budget->Reserve(request.Length());
+    if (!reservation.ok()) return Finish(ToGrpc(reservation.status()));
     messages_ = std::move(spare_messages);
     if (messages_ == nullptr) messages_ = std::make_unique<Messages>();
     const absl::Status parsed = ParseMessage(request, &messages_->request);
-    if (!parsed.ok()) return End(parsed);
-    EvaluateRequestAsync(context, messages_->request, &messages_->response, cancelled_,
-                         [this](const absl::Status& status) { End(status); });
+    if (!parsed.ok()) return End(parsed, {});
+    EvaluateRequestAsync(context, messages_->request, *std::move(reservation), &messages_->response,
+                         cancelled_,
+                         [this](const absl::Status& status, std::vector<grpc::Slice> rest) {
+                           End(status, std::move(rest));
+                         });
   }
 
   void OnCancel() override { *cancelled_ = true; }
   void OnDone() override { delete this; }
 
  private:
-  void End(absl::Status status) {
+  /// `rest` follows the response's own message.
+  void End(absl::Status status, std::vector<grpc::Slice> rest) {
     try {
-      if (status.ok()) *response_ = SerializeMessage(messages_->response);
+      if (status.ok()) {
+        rest.insert(rest.begin(), SerializeMessage(messages_->response));
+        *response_ = grpc::ByteBuffer(rest.data(), rest.size());
+      }
     } catch (const std::bad_alloc&) {
       status = OutOfMemory();
     }
@@ -120,7 +130,10 @@ grpc::ServerUnaryReactor* LossService::Combine(grpc::CallbackServerContext* call
   v1::CombineResponse combined;
   absl::Status status = ParseMessage(*request, &parsed);
   if (status.ok()) status = CombineSummaries(parsed, &combined);
-  if (status.ok()) *response = SerializeMessage(combined);
+  if (status.ok()) {
+    const grpc::Slice slice = SerializeMessage(combined);
+    *response = grpc::ByteBuffer(&slice, 1);
+  }
   grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
   reactor->Finish(ToGrpc(status));
   return reactor;

@@ -10,11 +10,14 @@
 #include <mutex>
 #include <new>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "core/error.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/status_bridge.h"
+#include "proto/codec/stream_codec.h"
 #include "server/engine/memory_budget.h"
 #include "server/message_io.h"
 #include "server/request_evaluation.h"
@@ -24,6 +27,24 @@ namespace {
 
 /// Requests that are read and not yet answered; past it reading waits.
 constexpr int kMaxOutstanding = 256;
+
+grpc::ByteBuffer Encode(const v1::EvaluateManyResponse& response,
+                        const std::vector<grpc::Slice>& rest) {
+  if (rest.empty()) {
+    const grpc::Slice slice = SerializeMessage(response);
+    return {&slice, 1};
+  }
+  v1::EvaluateManyResponse outer;
+  outer.set_id(response.id());
+  const grpc::Slice inner = SerializeMessage(response.response());
+  size_t size = inner.size();
+  for (const grpc::Slice& slice : rest) size += slice.size();
+  std::vector<grpc::Slice> slices = {
+      SerializeMessage(outer),
+      grpc::Slice(FieldPrefix(v1::EvaluateManyResponse::kResponseFieldNumber, size)), inner};
+  slices.insert(slices.end(), rest.begin(), rest.end());
+  return {slices.data(), slices.size()};
+}
 
 class ManyReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                           public std::enable_shared_from_this<ManyReactor> {
@@ -43,6 +64,8 @@ class ManyReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc:
 
   void OnReadDone(bool ok) override {
     auto request = std::make_shared<v1::EvaluateManyRequest>();
+    // A request that is refused is answered all the same: its bytes are here already.
+    auto reservation = context_.budget->Reserve(ok ? incoming_.Length() : 0);
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       reading_ = false;
@@ -54,7 +77,7 @@ class ManyReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc:
       }
       ++outstanding_;
     }
-    Evaluate(request);
+    Evaluate(request, std::move(reservation));
     const std::lock_guard<std::mutex> lock(mutex_);
     Pump();
   }
@@ -89,27 +112,32 @@ class ManyReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc:
     Pump();
   }
 
-  void Evaluate(const std::shared_ptr<v1::EvaluateManyRequest>& request) {
+  void Evaluate(const std::shared_ptr<v1::EvaluateManyRequest>& request,
+                absl::StatusOr<MemoryBudget::Reservation> reservation) {
     auto response = std::make_shared<v1::EvaluateManyResponse>();
     response->set_id(request->id());
-    const auto answer = [self = shared_from_this(), request, response](const absl::Status& status) {
+    const auto answer = [self = shared_from_this(), request, response](
+                            const absl::Status& status, const std::vector<grpc::Slice>& rest) {
       if (!status.ok()) *response->mutable_error() = ToProto(status);
-      self->Send(*response);
+      self->Send(*response, rest);
     };
     if (!request->has_request()) {
-      return answer(InvalidField("request", "FIELD_MISSING", "expected a problem"));
+      return answer(InvalidField("request", "FIELD_MISSING", "expected a problem"), {});
     }
-    EvaluateRequestAsync(context_, request->request(), response->mutable_response(), cancelled_,
-                         [answer](const absl::Status& status) {
-                           answer(status.ok() ? status : WithFieldPrefix(status, "request."));
-                         });
+    if (!reservation.ok()) return answer(reservation.status(), {});
+    EvaluateRequestAsync(
+        context_, request->request(), *std::move(reservation), response->mutable_response(),
+        cancelled_, [answer](const absl::Status& status, const std::vector<grpc::Slice>& rest) {
+          answer(status.ok() ? status : WithFieldPrefix(status, "request."), rest);
+        });
   }
 
-  void Send(const v1::EvaluateManyResponse& response) {
+  /// `rest` follows the evaluation's own message.
+  void Send(const v1::EvaluateManyResponse& response, const std::vector<grpc::Slice>& rest) {
     grpc::ByteBuffer bytes;
     bool sent = true;
     try {
-      bytes = SerializeMessage(response);
+      bytes = Encode(response, rest);
     } catch (const std::bad_alloc&) {
       sent = false;
     }

@@ -5,8 +5,14 @@
 
 #include <google/protobuf/message_lite.h>
 #include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/slice.h>
+
+#include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "core/tensor.h"
 
 namespace lossd {
 
@@ -15,7 +21,20 @@ namespace lossd {
 absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite* message);
 
 /// The message's bytes. Throws std::bad_alloc.
-grpc::ByteBuffer SerializeMessage(const google::protobuf::MessageLite& message);
+grpc::Slice SerializeMessage(const google::protobuf::MessageLite& message);
+
+/// A slice that lends bytes to gRPC and keeps their owner until gRPC lets go of them.
+grpc::Slice Lend(absl::Span<const std::byte> bytes, std::shared_ptr<const void> owner);
+
+/// A field of a message that is a v1.Tensor whose bytes lie elsewhere.
+struct LentTensor {
+  int field;
+  TensorView tensor;
+};
+
+/// The fields as they stand on the wire, their bytes lent.
+std::vector<grpc::Slice> EncodeTensors(absl::Span<const LentTensor> tensors,
+                                       const std::shared_ptr<const void>& owner);
 
 }  // namespace lossd
 

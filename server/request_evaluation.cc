@@ -8,6 +8,7 @@
 #include <new>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "core/batch.h"
@@ -18,6 +19,7 @@
 #include "proto/codec/tensor_codec.h"
 #include "server/engine/memory_budget.h"
 #include "server/engine/worker_pool.h"
+#include "server/message_io.h"
 
 namespace lossd {
 namespace {
@@ -26,12 +28,15 @@ namespace {
 /// much as evaluating it.
 constexpr size_t kInlineBytes = size_t{32} * 1024;
 
-/// A request under way; owned by its tasks.
-struct Job {
+/// Outputs of more bytes are lent to gRPC and not copied into a message.
+constexpr size_t kLentBytes = size_t{16} * 1024;
+
+/// A request under way; owned by its tasks, and then by what gRPC still sends of it.
+struct Job : std::enable_shared_from_this<Job> {
   std::unique_ptr<ParsedRequest> parsed;
+  MemoryBudget::Reservation request_reservation;
   MemoryBudget::Reservation reservation;
   std::unique_ptr<BatchEvaluation> batch;
-  // Outputs, moved into the response at the end.
   std::string loss;
   std::string log_sum_exp;
   std::string grad_input;
@@ -39,39 +44,52 @@ struct Job {
   std::string grad_weight;
   std::atomic<int64_t> left = 0;
   v1::EvaluateResponse* response = nullptr;
+  std::vector<LentTensor> lent;
   std::shared_ptr<const std::atomic<bool>> cancelled;
-  std::function<void(absl::Status)> done;
+  EvaluationDone done;
 
   std::byte* Allocate(std::string* output, size_t size) {
     output->resize(size);
     return size == 0 ? nullptr : reinterpret_cast<std::byte*>(output->data());  // NOLINT(*-cast)
   }
 
+  /// Puts an output into the response, or keeps it here to be lent.
+  void Give(int field, const TensorSpec& spec, std::string* output, v1::Tensor* tensor) {
+    if (parsed->typed || output->size() <= kLentBytes) {
+      return FillTensor(spec, std::move(*output), parsed->typed, tensor);
+    }
+    const auto* bytes = reinterpret_cast<const std::byte*>(output->data());  // NOLINT(*-cast)
+    lent.push_back({field, {spec, {bytes, output->size()}}});
+  }
+
   void Finish() {
-    if (*cancelled) return done(absl::CancelledError("the call was cancelled"));
+    if (*cancelled) return done(absl::CancelledError("the call was cancelled"), {});
     const Plan& plan = *parsed->plan;
-    const bool typed = parsed->typed;
     ToWire(batch->Finish(), response->mutable_summary());
     const Outputs& wanted = plan.outputs();
-    const DType loss_dtype = plan.loss_dtype();
+    using Response = v1::EvaluateResponse;
+    const TensorSpec each{plan.loss_dtype(), plan.PositionShape()};
     if (wanted.loss) {
-      FillTensor({loss_dtype, plan.LossShape()}, std::move(loss), typed, response->mutable_loss());
+      Give(Response::kLossFieldNumber, {plan.loss_dtype(), plan.LossShape()}, &loss,
+           response->mutable_loss());
     }
     if (wanted.log_sum_exp) {
-      FillTensor({loss_dtype, plan.PositionShape()}, std::move(log_sum_exp), typed,
-                 response->mutable_log_sum_exp());
+      Give(Response::kLogSumExpFieldNumber, each, &log_sum_exp, response->mutable_log_sum_exp());
     }
     if (wanted.grad_input) {
-      FillTensor(plan.input(), std::move(grad_input), typed, response->mutable_grad_input());
+      Give(Response::kGradInputFieldNumber, plan.input(), &grad_input,
+           response->mutable_grad_input());
     }
     if (wanted.grad_target) {
-      FillTensor(plan.target(), std::move(grad_target), typed, response->mutable_grad_target());
+      Give(Response::kGradTargetFieldNumber, plan.target(), &grad_target,
+           response->mutable_grad_target());
     }
     if (wanted.grad_weight) {
-      FillTensor({plan.WeightDType(), {plan.classes()}}, std::move(grad_weight), typed,
-                 response->mutable_grad_weight());
+      Give(Response::kGradWeightFieldNumber, {plan.WeightDType(), {plan.classes()}}, &grad_weight,
+           response->mutable_grad_weight());
     }
-    done(absl::OkStatus());
+    done(absl::OkStatus(),
+         lent.empty() ? std::vector<grpc::Slice>() : EncodeTensors(lent, shared_from_this()));
   }
 };
 
@@ -82,8 +100,8 @@ absl::Status Prepare(const EvaluationContext& context, const v1::EvaluateRequest
   job->parsed = *std::move(parsed);
   const Plan& plan = *job->parsed->plan;
   const OutputSizes sizes = SizesOf(plan);
-  uint64_t bytes = request.ByteSizeLong() + sizes.loss + sizes.log_sum_exp + sizes.grad_input +
-                   sizes.grad_target + sizes.grad_weight;
+  uint64_t bytes =
+      sizes.loss + sizes.log_sum_exp + sizes.grad_input + sizes.grad_target + sizes.grad_weight;
   if (plan.target_kind() == TargetKind::kClassIndex) bytes += Labels::StoredBytes(plan);
   if (plan.outputs().grad_weight) bytes += ClassSums::StoredBytes(plan);
   auto reservation = context.budget->Reserve(bytes);
@@ -103,17 +121,17 @@ absl::Status Prepare(const EvaluationContext& context, const v1::EvaluateRequest
 }  // namespace
 
 void EvaluateRequestAsync(const EvaluationContext& context, const v1::EvaluateRequest& request,
-                          v1::EvaluateResponse* response,
-                          std::shared_ptr<const std::atomic<bool>> cancelled,
-                          std::function<void(absl::Status)> done) {
+                          MemoryBudget::Reservation reservation, v1::EvaluateResponse* response,
+                          std::shared_ptr<const std::atomic<bool>> cancelled, EvaluationDone done) {
   auto job = std::make_shared<Job>();
+  job->request_reservation = std::move(reservation);
   absl::Status status;
   try {
     status = Prepare(context, request, job.get());
   } catch (const std::bad_alloc&) {
     status = OutOfMemory();
   }
-  if (!status.ok()) return done(std::move(status));
+  if (!status.ok()) return done(std::move(status), {});
   job->response = response;
   job->cancelled = std::move(cancelled);
   job->done = std::move(done);

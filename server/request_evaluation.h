@@ -2,10 +2,13 @@
 #ifndef LOSSD_SERVER_REQUEST_EVALUATION_H_
 #define LOSSD_SERVER_REQUEST_EVALUATION_H_
 
+#include <grpcpp/support/slice.h>
+
 #include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "core/plan.h"
@@ -29,13 +32,17 @@ struct EvaluationContext {
   std::chrono::milliseconds idle_stream{60'000};
 };
 
+/// Gets the status and, where it is OK, the rest of the response as it stands on the wire: great
+/// tensors, lent.
+using EvaluationDone = std::function<void(absl::Status, std::vector<grpc::Slice>)>;
+
 /// Evaluates `request` into `response` and calls `done` once: before returning, where the request
-/// is bad or small, or later from a worker thread. Request and response must live until then. Where
-/// `cancelled` becomes true the tasks that have not begun are dropped and `done` gets CANCELLED.
+/// is bad or small, or later from a worker thread. Request and response must live until then.
+/// `reservation` is for the request itself. Where `cancelled` becomes true the tasks that have not
+/// begun are dropped and `done` gets CANCELLED.
 void EvaluateRequestAsync(const EvaluationContext& context, const v1::EvaluateRequest& request,
-                          v1::EvaluateResponse* response,
-                          std::shared_ptr<const std::atomic<bool>> cancelled,
-                          std::function<void(absl::Status)> done);
+                          MemoryBudget::Reservation reservation, v1::EvaluateResponse* response,
+                          std::shared_ptr<const std::atomic<bool>> cancelled, EvaluationDone done);
 
 }  // namespace lossd
 

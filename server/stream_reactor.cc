@@ -22,6 +22,7 @@
 #include "proto/codec/status_bridge.h"
 #include "proto/codec/stream_codec.h"
 #include "server/engine/stream_session.h"
+#include "server/message_io.h"
 #include "server/request_evaluation.h"
 
 namespace lossd {
@@ -42,24 +43,17 @@ int FieldOf(Output output) {
   }
 }
 
-/// A slice that lends bytes to gRPC and keeps their owner until gRPC lets go of them.
-grpc::Slice Lend(const OutputPart& part) {
-  auto* owner = new std::shared_ptr<const void>(part.owner);
-  return {const_cast<std::byte*>(part.bytes.data()), part.bytes.size(),
-          [](void* held) { delete static_cast<std::shared_ptr<const void>*>(held); }, owner};
-}
-
 /// The wire form of a reply; outputs are lent, not copied.
 grpc::ByteBuffer Encode(const StreamReply& reply) {
   std::vector<grpc::Slice> slices;
   for (const OutputPart& part : reply.parts) {
     slices.emplace_back(FieldPrefix(FieldOf(part.output), part.bytes.size()));
-    slices.push_back(Lend(part));
+    slices.push_back(Lend(part.bytes, part.owner));
   }
   if (reply.summary) {
     v1::EvaluateStreamResponse rest;
     ToWire(*reply.summary, rest.mutable_summary());
-    slices.emplace_back(rest.SerializeAsString());
+    slices.push_back(SerializeMessage(rest));
   }
   return {slices.data(), slices.size()};
 }
