@@ -70,10 +70,14 @@ def small_calls(binaries, address, echo, seconds, rounds):
         ours = lossctl(binaries, address, "--shape=8,10", f"--duration={seconds}")
         many = lossctl(binaries, address, "--shape=8,10", "--transport=many", f"--duration={seconds}")
         calls = peer(binaries, "call", echo, "/bench/Echo", 440, max(50, int(seconds * 3000)))
+        crowd = lossctl(binaries, address, "--shape=8,10", "--concurrency=16", f"--duration={seconds}")
+        echoed = peer(binaries, "load", echo, "/bench/Echo", 440, 16, int(seconds * 1000))
         rows.append({"p50_us": ours["latency_us"]["p50"], "echo_p50_us": statistics.median(calls) * 1e6,
-                     "calls_per_second": ours["calls_per_second"], "many_per_second": many["calls_per_second"]})
+                     "calls_per_second": ours["calls_per_second"], "many_per_second": many["calls_per_second"],
+                     "crowd_per_second": crowd["calls_per_second"], "crowd_echo_per_second": len(echoed) / seconds})
     return {"p50_us": median(rows, "p50_us"), "echo_p50_us": median(rows, "echo_p50_us"),
             "p50_over_echo": statistics.median(r["p50_us"] / r["echo_p50_us"] for r in rows),
+            "calls_of_16_over_echo": statistics.median(r["crowd_per_second"] / r["crowd_echo_per_second"] for r in rows),
             "many_over_unary": statistics.median(r["many_per_second"] / r["calls_per_second"] for r in rows)}
 
 

@@ -1,9 +1,13 @@
 // bench_peer: a raw gRPC service that does nothing but move bytes, and a client for it and for any
 // service that takes raw bytes; what the wire itself allows.
-//   bench_peer serve ADDR                         -> "ready ADDR" on stdout; serves until stdin
-//   ends bench_peer call ADDR METHOD BYTES N [NUMBER]... -> N unary calls; the request is NUMBERs
-//   and zeros bench_peer stream ADDR METHOD BYTES CHUNK N   -> N streams of BYTES in messages of
-//   CHUNK
+//   bench_peer serve ADDR
+//     says "ready ADDR" and serves until stdin ends
+//   bench_peer call ADDR METHOD BYTES N [NUMBER]...
+//     N unary calls; the request is NUMBERs and zeros
+//   bench_peer load ADDR METHOD BYTES CONNECTIONS MS
+//     unary calls over so many connections for so long
+//   bench_peer stream ADDR METHOD BYTES CHUNK N
+//     N streams of BYTES in messages of CHUNK
 // Prints one line of JSON with seconds of each call. Methods of `serve`: /bench/Echo, /bench/Sink
 // (reply of 8 bytes at the end), /bench/EchoCopy and /bench/SinkCopy (each byte copied once to an
 // aligned place, as a service must that computes with it).
@@ -121,6 +125,7 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
   Tune([&arguments](const char* name, int value) { arguments.SetInt(name, value); });
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetMaxSendMessageSize(-1);
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
 
@@ -139,14 +144,15 @@ void Print(const std::vector<double>& seconds) {
   std::cout << "]" << std::endl;
 }
 
-int Call(const std::string& address, const std::string& method, size_t request, int count,
-         const std::vector<int64_t>& numbers) {
+/// Calls one after the other over a connection of its own, as long as `more()`; seconds of each.
+template <typename More>
+std::vector<double> Calls(const std::string& address, const std::string& method,
+                          const grpc::ByteBuffer& message, const More& more) {
   const auto channel = Connect(address);
   const grpc::internal::RpcMethod rpc(method.c_str(), grpc::internal::RpcMethod::NORMAL_RPC,
                                       channel);
-  const grpc::ByteBuffer message = MessageOf(request, numbers);
   std::vector<double> seconds;
-  for (int i = 0; i < count; ++i) {
+  while (more(seconds.size())) {
     grpc::ClientContext context;
     grpc::ByteBuffer reply;
     const auto begin = Clock::now();
@@ -155,11 +161,38 @@ int Call(const std::string& address, const std::string& method, size_t request, 
             channel.get(), rpc, &context, message, &reply);
     if (!status.ok()) {
       std::cerr << method << ": " << status.error_message() << "\n";
-      return 1;
+      std::exit(1);
     }
     seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
   }
-  Print(seconds);
+  return seconds;
+}
+
+int Call(const std::string& address, const std::string& method, size_t request, size_t count,
+         const std::vector<int64_t>& numbers) {
+  const auto more = [count](size_t done) { return done < count; };
+  Print(Calls(address, method, MessageOf(request, numbers), more));
+  return 0;
+}
+
+/// As `lossctl bench --concurrency`: a thread and a connection each.
+int Load(const std::string& address, const std::string& method, size_t request, int connections,
+         int milliseconds) {
+  const auto begin = Clock::now();
+  const auto end = begin + std::chrono::milliseconds(milliseconds);
+  std::mutex mutex;
+  std::vector<double> all;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < connections; ++i) {
+    threads.emplace_back([&] {
+      const auto more = [end](size_t /*done*/) { return Clock::now() < end; };
+      const auto some = Calls(address, method, MessageOf(request, {}), more);
+      const std::lock_guard<std::mutex> lock(mutex);
+      all.insert(all.end(), some.begin(), some.end());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  Print(all);
   return 0;
 }
 
@@ -214,14 +247,17 @@ int main(int argc, char** argv) {
   if (words.size() >= 6 && words[1] == "call") {
     std::vector<int64_t> numbers;
     for (size_t i = 6; i < words.size(); ++i) numbers.push_back(static_cast<int64_t>(number(i)));
-    return lossd::bench::Call(words[2], words[3], number(4), static_cast<int>(number(5)), numbers);
+    return lossd::bench::Call(words[2], words[3], number(4), number(5), numbers);
+  }
+  if (words.size() == 7 && words[1] == "load") {
+    return lossd::bench::Load(words[2], words[3], number(4), static_cast<int>(number(5)),
+                              static_cast<int>(number(6)));
   }
   if (words.size() == 7 && words[1] == "stream") {
     return lossd::bench::Stream(words[2], words[3], number(4), number(5),
                                 static_cast<int>(number(6)));
   }
-  std::cerr << "usage: bench_peer serve ADDR | call ADDR METHOD BYTES N [NUMBER]... | stream ADDR "
-               "METHOD BYTES "
-               "CHUNK N\n";
+  std::cerr << "usage: bench_peer serve ADDR | call ADDR METHOD BYTES N [NUMBER]... | load ADDR "
+               "METHOD BYTES CONNECTIONS MS | stream ADDR METHOD BYTES CHUNK N\n";
   return 2;
 }
