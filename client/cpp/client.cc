@@ -24,9 +24,18 @@
 
 namespace lossd {
 
-Tensor::Tensor(TensorSpec spec) : spec_(std::move(spec)) {
+Tensor::Tensor(TensorSpec spec) { Reset(std::move(spec)); }
+
+void Tensor::Reset(TensorSpec spec) {
+  spec_ = std::move(spec);
   const auto elements = CheckedElements(spec_, "tensor");
-  buffer_ = Buffer(elements.ok() ? static_cast<size_t>(*elements) * SizeOf(spec_.dtype) : 0);
+  const size_t size = elements.ok() ? static_cast<size_t>(*elements) * SizeOf(spec_.dtype) : 0;
+  if (size != buffer_.size()) buffer_ = Buffer(size);
+}
+
+void Tensor::Clear() {
+  spec_.shape.clear();
+  buffer_ = Buffer();
 }
 
 namespace {
@@ -48,15 +57,19 @@ absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const CrossEntropyRequest& 
   return plan;
 }
 
-CrossEntropyResult MakeResult(const CrossEntropyRequest& request, const Plan& plan) {
-  CrossEntropyResult result;
+/// Gives every output that is asked for its tensor, the others none.
+void PrepareResult(const CrossEntropyRequest& request, const Plan& plan,
+                   CrossEntropyResult* result) {
   const Outputs& wanted = plan.outputs();
-  if (wanted.loss) result.loss = Tensor({plan.loss_dtype(), plan.LossShape()});
-  if (wanted.log_sum_exp) result.log_sum_exp = Tensor({plan.loss_dtype(), plan.PositionShape()});
-  if (wanted.grad_input && !request.take_grad_input) result.grad_input = Tensor(plan.input());
-  if (wanted.grad_target) result.grad_target = Tensor(plan.target());
-  if (wanted.grad_weight) result.grad_weight = Tensor({plan.WeightDType(), {plan.classes()}});
-  return result;
+  const auto prepare = [](bool want, TensorSpec spec, Tensor* tensor) {
+    if (want) return tensor->Reset(std::move(spec));
+    tensor->Clear();
+  };
+  prepare(wanted.loss, {plan.loss_dtype(), plan.LossShape()}, &result->loss);
+  prepare(wanted.log_sum_exp, {plan.loss_dtype(), plan.PositionShape()}, &result->log_sum_exp);
+  prepare(wanted.grad_input && !request.take_grad_input, plan.input(), &result->grad_input);
+  prepare(wanted.grad_target, plan.target(), &result->grad_target);
+  prepare(wanted.grad_weight, {plan.WeightDType(), {plan.classes()}}, &result->grad_weight);
 }
 
 absl::Status CopyOut(const v1::Tensor& from, absl::string_view name, const Tensor& to) {
@@ -77,16 +90,20 @@ class GrpcClient final : public Client {
         health_(grpc::health::v1::Health::NewStub(channel)) {}
 
   absl::StatusOr<CrossEntropyResult> CrossEntropy(const CrossEntropyRequest& request) override {
+    CrossEntropyResult result;
+    if (auto status = CrossEntropyInto(request, &result); !status.ok()) return status;
+    return result;
+  }
+
+  absl::Status CrossEntropyInto(const CrossEntropyRequest& request,
+                                CrossEntropyResult* result) override {
     auto plan = MakePlan(request);
     if (!plan.ok()) return plan.status();
-    CrossEntropyResult result = MakeResult(request, **plan);
+    PrepareResult(request, **plan, result);
     grpc::ClientContext context;
     Prepare(&context);
-    const absl::Status status = UseStream(request)
-                                    ? RunStreamCall(request, **plan, channel_, &context, &result)
-                                    : RunUnaryCall(request, &context, &result);
-    if (!status.ok()) return status;
-    return result;
+    return UseStream(request) ? RunStreamCall(request, **plan, channel_, &context, result)
+                              : RunUnaryCall(request, &context, result);
   }
 
   absl::StatusOr<Summary> Combine(absl::Span<const Summary> summaries) override {

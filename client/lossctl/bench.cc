@@ -138,6 +138,7 @@ void Connection(const BenchFlags& flags, const std::string& server, const Client
   auto client = Client::Connect(server, options);
   if (!client.ok()) return shared->Fail(client.status());
   std::vector<double> latencies;
+  CrossEntropyResult into;
   const auto period = std::chrono::duration_cast<Clock::duration>(
       std::chrono::duration<double>(flags.rate > 0 ? 1.0 / flags.rate : 0.0));
   auto next = Clock::now();
@@ -147,16 +148,16 @@ void Connection(const BenchFlags& flags, const std::string& server, const Client
       next += period;
     }
     const auto begin = Clock::now();
-    const auto result = (*client)->CrossEntropy(load.request);
+    const absl::Status result = (*client)->CrossEntropyInto(load.request, &into);
     if (!result.ok() && !flags.keep_going) {
-      shared->Fail(result.status());
+      shared->Fail(result);
       break;
     }
     if (begin < shared->measure_from) continue;
     if (result.ok()) {
       latencies.push_back(Since(begin));
     } else {
-      shared->KeepRefusal(result.status(), Since(begin));
+      shared->KeepRefusal(result, Since(begin));
     }
   }
   shared->Keep(latencies);

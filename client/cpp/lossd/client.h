@@ -63,6 +63,10 @@ class Tensor {
   Tensor() = default;
   /// Uninitialized.
   explicit Tensor(TensorSpec spec);
+  /// Becomes a tensor of this kind, uninitialized, in the memory that it has where that fits.
+  void Reset(TensorSpec spec);
+  /// Becomes empty.
+  void Clear();
 
   [[nodiscard]] const TensorSpec& spec() const { return spec_; }
   [[nodiscard]] absl::Span<std::byte> bytes() const { return {buffer_.data(), buffer_.size()}; }
@@ -141,6 +145,11 @@ class Client {
 
   /// Errors carry a field path and a reason: see GetErrorDetail in core/error.h.
   virtual absl::StatusOr<CrossEntropyResult> CrossEntropy(const CrossEntropyRequest& request) = 0;
+  /// The same into a result that has been used before: tensors of the same size are written where
+  /// they are. New memory for a great gradient costs as much as sending it. After an error the
+  /// tensors' values are void.
+  virtual absl::Status CrossEntropyInto(const CrossEntropyRequest& request,
+                                        CrossEntropyResult* result) = 0;
   /// Merges the summaries of shards, exactly.
   virtual absl::StatusOr<Summary> Combine(absl::Span<const Summary> summaries) = 0;
   virtual absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo() = 0;
