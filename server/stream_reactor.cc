@@ -7,6 +7,8 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -74,12 +76,33 @@ class StreamReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
     Pump();
   }
 
+  // Bytes are copied without the mutex, for which workers would wait that have something to send;
+  // and meanwhile the next message is read. One thread takes messages at a time, in order.
   void OnReadDone(bool ok) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     reading_ = false;
     clock_->Set(context_.idle_stream);
-    if (!ok) half_closed_ = true;
-    if (status_.ok()) status_ = ok ? TakeOrRefuse(&incoming_) : End();
+    if (ok) {
+      messages_.emplace_back().Swap(&incoming_);
+    } else {
+      half_closed_ = true;
+    }
+    if (taking_) return;
+    taking_ = true;
+    while (!messages_.empty() && status_.ok() && !cancelled_) {
+      grpc::ByteBuffer message;
+      message.Swap(&messages_.front());
+      messages_.pop_front();
+      coming_ = static_cast<int64_t>(message.Length());
+      Pump();
+      lock.unlock();
+      const absl::Status taken = TakeOrRefuse(&message);
+      lock.lock();
+      coming_ = 0;
+      if (status_.ok()) status_ = taken;
+    }
+    taking_ = false;
+    if (half_closed_ && status_.ok() && !cancelled_) status_ = End();
     if (!status_.ok() && session_ != nullptr) session_->Cancel();
     Pump();
   }
@@ -152,7 +175,9 @@ class StreamReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
                                            if (const auto self = weak.lock()) self->OnProgress();
                                          });
     if (!session.ok()) return session.status();
+    const std::lock_guard<std::mutex> lock(mutex_);
     session_ = *std::move(session);
+    if (cancelled_ || !status_.ok()) session_->Cancel();
     return absl::OkStatus();
   }
 
@@ -197,7 +222,9 @@ class StreamReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
     }
     if (session_ != nullptr && !writing_) Write();
     if (session_ != nullptr && last_written_ && !writing_) return End(grpc::Status::OK);
-    const bool wants = session_ == nullptr || session_->WantsOperands();
+    // A session is opened by the first message: the second one waits for it.
+    const bool wants =
+        session_ == nullptr ? !taking_ : messages_.empty() && session_->WantsOperands(coming_);
     if (!reading_ && !half_closed_ && wants) {
       reading_ = true;
       incoming_.Clear();
@@ -227,6 +254,9 @@ class StreamReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
 
   std::mutex mutex_;
   grpc::ByteBuffer incoming_;
+  std::deque<grpc::ByteBuffer> messages_;  // Received, not yet taken: one at most.
+  int64_t coming_ = 0;                     // Bytes of the message that is being taken.
+  bool taking_ = false;
   grpc::ByteBuffer outgoing_;
   std::shared_ptr<StreamSession> session_;
   absl::Status status_;

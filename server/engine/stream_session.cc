@@ -289,9 +289,13 @@ void StreamSession::DropFinishedUnits() {
   }
 }
 
-bool StreamSession::WantsOperands() {
+bool StreamSession::WantsOperands(int64_t coming) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  if (static_cast<int64_t>(units_.size()) <= window_units_) return true;
+  const int64_t unit_bytes =
+      layout_.operand_bytes[static_cast<size_t>(Operand::kInput)] * unit_positions_;
+  const int64_t more = CeilDivide(coming, std::max<int64_t>(1, unit_bytes));
+  if (static_cast<int64_t>(units_.size()) + more <= window_units_) return true;
+  if (coming > 0) return false;
   // Full. Were nothing under way either, only more bytes could help; CheckSkew bounds them.
   return in_flight_ == 0 && units_.front()->taken() < units_.front()->positions();
 }

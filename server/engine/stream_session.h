@@ -72,8 +72,9 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   /// No more bytes come: an error where an operand is not whole.
   absl::Status Close();
 
-  /// False while the window is full and something is under way that will make room.
-  [[nodiscard]] bool WantsOperands();
+  /// False while the window is full and something is under way that will make room. `coming` are
+  /// bytes that were received and are yet to be appended.
+  [[nodiscard]] bool WantsOperands(int64_t coming = 0);
   /// The next reply, where there is one. The one with the summary is the last.
   std::optional<StreamReply> TakeReply();
 
