@@ -185,7 +185,8 @@ absl::Status BadReply(absl::string_view what) {
 }
 
 absl::Status ReadAll(const CrossEntropyRequest& request, const Plan& plan, Stream* stream,
-                     const std::atomic<uint64_t>& sent, CrossEntropyResult* result) {
+                     const std::atomic<uint64_t>& sent, CrossEntropyResult* result,
+                     bool* read_to_end) {
   Sink loss(result->loss);
   Sink log_sum_exp(result->log_sum_exp);
   Sink grad_input(result->grad_input);
@@ -224,6 +225,7 @@ absl::Status ReadAll(const CrossEntropyRequest& request, const Plan& plan, Strea
                                  grad_target.filled() + grad_weight.filled());
     }
   }
+  *read_to_end = true;
   if (!has_summary) return BadReply("no summary");
   if (!loss.Full() || !log_sum_exp.Full() || !grad_input.Full() || !grad_target.Full() ||
       !grad_weight.Full()) {
@@ -241,8 +243,10 @@ absl::Status RunStreamCall(const CrossEntropyRequest& request, const Plan& plan,
   std::atomic<uint64_t> sent = 0;
   // The two directions need two threads: the server stops reading while nobody reads its replies.
   std::thread writer([&] { Writer(request, plan).Run(stream.get(), &sent); });
-  absl::Status read = ReadAll(request, plan, stream.get(), sent, result);
-  if (!read.ok()) context->TryCancel();
+  bool read_to_end = false;
+  absl::Status read = ReadAll(request, plan, stream.get(), sent, result, &read_to_end);
+  // Only for a stream that goes on: at its end a cancel would hide the server's status.
+  if (!read_to_end) context->TryCancel();
   writer.join();
   absl::Status finished = FromGrpc(stream->Finish());
   // A status from the server says more than the reading that it cut short; our own cancel does not.

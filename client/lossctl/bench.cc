@@ -23,6 +23,7 @@
 #include "absl/types/span.h"
 #include "client/cpp/lossd/client.h"
 #include "client/lossctl/pipeline.h"
+#include "core/error.h"
 #include "core/load.h"
 #include "core/tensor.h"
 
@@ -153,12 +154,17 @@ void Connection(const BenchFlags& flags, const std::string& server, const Client
       shared->Fail(result);
       break;
     }
-    if (begin < shared->measure_from) continue;
-    if (result.ok()) {
-      latencies.push_back(Since(begin));
-    } else {
-      shared->KeepRefusal(result, Since(begin));
+    const double seconds = Since(begin);
+    if (begin >= shared->measure_from) {
+      if (result.ok()) {
+        latencies.push_back(seconds);
+      } else {
+        shared->KeepRefusal(result, seconds);
+      }
     }
+    // As the server asks who is refused.
+    const double pause = result.ok() ? 0 : GetErrorDetail(result).retry_after_s;
+    if (pause > 0) std::this_thread::sleep_for(std::chrono::duration<double>(pause));
   }
   shared->Keep(latencies);
 }
@@ -265,7 +271,7 @@ void AddBenchFlags(CLI::App* app, BenchFlags* flags) {
   app->add_option("--rate", flags->rate, "Calls a second of each connection; 0: as many as go")
       ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();
-  app->add_flag("--keep-going", flags->keep_going, "Count calls that fail and go on");
+  app->add_flag("--keep-going", flags->keep_going, "Count calls that fail and go on, after the pause that the server asks for");
   app->add_flag("--generate", flags->generate,
                 "Stream logits and gradients without holding them: for shapes beyond memory");
   app->add_flag("--json", flags->json, "Print one line of JSON");

@@ -10,7 +10,7 @@
 namespace lossd {
 namespace {
 
-constexpr double kRetryAfterSeconds = 0.1;
+constexpr double kRetryAfterSeconds = 0.25;
 
 }  // namespace
 
