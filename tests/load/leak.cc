@@ -1,4 +1,4 @@
-// Loaded into a server by LD_PRELOAD it leaks 64 bytes with each message that is sent: the control
+// Loaded into a server by LD_PRELOAD it leaks 1 KiB with each message that is sent: the control
 // that a test for leaks must catch.
 #include <dlfcn.h>
 #include <sys/socket.h>
@@ -9,7 +9,7 @@
 extern "C" ssize_t sendmsg(int socket, const msghdr* message, int flags) {
   using Function = ssize_t (*)(int, const msghdr*, int);
   static const auto next = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "sendmsg"));
-  void* lost = std::malloc(64);
-  if (lost != nullptr) std::memset(lost, 1, 64);
+  void* lost = std::malloc(1024);
+  if (lost != nullptr) std::memset(lost, 1, 1024);
   return next(socket, message, flags);
 }
