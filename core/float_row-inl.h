@@ -240,7 +240,7 @@ class FloatRow {
     const size_t lane = (argmax - best_begin_) % kBlock;
     HWY_ALIGN double lanes[kBlock];
     for (size_t i = 0; i < kBlock; ++i) lanes[i] = best_.lanes[i] + total_[i];
-    const double own = static_cast<double>(ExponentialOf(best_.max));
+    const auto own = static_cast<double>(ExponentialOf(best_.max));
     lanes[lane] = (best_.lanes[lane] - own) + total_[lane];
     const double tail = AddLanes(lanes);
     // A tiny remainder keeps all its bits: its span is summed again without the maximum.

@@ -36,7 +36,7 @@ RawLabel ReadLabel(const std::byte* from) {
   const T raw = LoadRaw<T>(from);
   RawLabel label;
   label.value = static_cast<int64_t>(raw);  // NOLINT(bugprone-signed-char-misuse): a number.
-  label.unsigned_value = static_cast<uint64_t>(raw);
+  label.unsigned_value = static_cast<uint64_t>(raw);  // NOLINT(bugprone-signed-char-misuse): too.
   label.beyond_int64 = std::is_same_v<T, uint64_t> && label.value < 0;
   return label;
 }

@@ -271,7 +271,8 @@ void AddBenchFlags(CLI::App* app, BenchFlags* flags) {
   app->add_option("--rate", flags->rate, "Calls a second of each connection; 0: as many as go")
       ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();
-  app->add_flag("--keep-going", flags->keep_going, "Count calls that fail and go on, after the pause that the server asks for");
+  app->add_flag("--keep-going", flags->keep_going,
+                "Count calls that fail and go on, after the pause that the server asks for");
   app->add_flag("--generate", flags->generate,
                 "Stream logits and gradients without holding them: for shapes beyond memory");
   app->add_flag("--json", flags->json, "Print one line of JSON");
