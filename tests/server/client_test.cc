@@ -1,0 +1,114 @@
+// The C++ client where tensors do not lie in memory, where results are used again, and where a
+// stream is refused while it is being sent.
+#include "client/cpp/lossd/client.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "core/error.h"
+#include "tests/support/problem.h"
+#include "tests/support/service.h"
+
+namespace lossd::testing {
+namespace {
+
+constexpr int64_t kRows = 700;
+constexpr int64_t kClasses = 300;
+
+OwnedProblem Rows() {
+  std::vector<double> logits(static_cast<size_t>(kRows * kClasses));
+  for (size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<double>(i * 37 % 101) / 9.0;
+  OwnedProblem problem = MakeIndex(DType::kFloat32, {kRows, kClasses}, logits,
+                                   std::vector<double>(static_cast<size_t>(kRows), 5.0));
+  problem.outputs.grad_input = true;
+  return problem;
+}
+
+CrossEntropyRequest RequestOf(const OwnedProblem& problem) {
+  CrossEntropyRequest request;
+  request.input = {problem.input.spec, problem.input.bytes};
+  request.target = {problem.target.spec, problem.target.bytes};
+  request.options = problem.options;
+  request.outputs = problem.outputs;
+  return request;
+}
+
+std::vector<std::byte> Copy(absl::Span<const std::byte> bytes) {
+  return {bytes.begin(), bytes.end()};
+}
+
+TEST(CppClient, InputFromAFunctionGradientToAFunction) {
+  TestServer server;
+  const OwnedProblem problem = Rows();
+  const auto expected = RunBatch(problem);
+  CrossEntropyRequest request = RequestOf(problem);
+  request.input.bytes = {};
+  request.chunk_bytes = 10007;  // Cuts elements.
+  uint64_t next = 0;
+  request.read_input = [&](uint64_t offset, absl::Span<std::byte> to) {
+    EXPECT_EQ(offset, next);
+    EXPECT_LE(to.size(), request.chunk_bytes);
+    std::memcpy(to.data(), problem.input.bytes.data() + offset, to.size());
+    next += to.size();
+  };
+  std::vector<std::byte> gradient;
+  request.take_grad_input = [&](absl::Span<const std::byte> bytes) {
+    gradient.insert(gradient.end(), bytes.begin(), bytes.end());
+  };
+  auto client = Client::Connect(server.tcp());
+  const auto result = (*client)->CrossEntropy(request);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(next, problem.input.bytes.size());
+  EXPECT_EQ(Copy(result->loss.bytes()), expected->loss);
+  EXPECT_EQ(gradient, expected->grad_input);
+  EXPECT_TRUE(result->grad_input.bytes().empty());
+}
+
+TEST(CppClient, ResultsAreUsedAgain) {
+  TestServer server;
+  const OwnedProblem problem = Rows();
+  const auto expected = RunBatch(problem);
+  auto client = Client::Connect(server.tcp());
+  CrossEntropyRequest request = RequestOf(problem);
+  CrossEntropyResult result;
+  const std::byte* memory = nullptr;
+  for (const Transport transport : {Transport::kStream, Transport::kUnary, Transport::kStream}) {
+    request.transport = transport;
+    std::fill(result.grad_input.bytes().begin(), result.grad_input.bytes().end(), std::byte{0xFF});
+    ASSERT_TRUE((*client)->CrossEntropyInto(request, &result).ok());
+    EXPECT_EQ(Copy(result.grad_input.bytes()), expected->grad_input);
+    if (memory != nullptr) {
+      EXPECT_EQ(result.grad_input.bytes().data(), memory);
+    }
+    memory = result.grad_input.bytes().data();
+  }
+  request.outputs.grad_input = false;
+  ASSERT_TRUE((*client)->CrossEntropyInto(request, &result).ok());
+  EXPECT_TRUE(result.grad_input.bytes().empty());
+}
+
+// The writer is stopped by the refusal; a cancel of ours in its place would hide it.
+TEST(CppClient, ARefusedStreamKeepsItsStatus) {
+  ServerOptions options;
+  options.max_memory_bytes = 100'000;
+  TestServer server(options);
+  auto client = Client::Connect(server.tcp());
+  const OwnedProblem problem = Rows();
+  CrossEntropyRequest request = RequestOf(problem);
+  request.transport = Transport::kStream;
+  for (int i = 0; i < 200; ++i) {
+    const auto result = (*client)->CrossEntropy(request);
+    ASSERT_EQ(result.status().code(), absl::StatusCode::kResourceExhausted) << result.status();
+    ASSERT_EQ(GetErrorDetail(result.status()).reason, "MEMORY_LIMIT");
+  }
+}
+
+}  // namespace
+}  // namespace lossd::testing
