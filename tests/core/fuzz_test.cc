@@ -133,6 +133,7 @@ Real HalfUlp(DType dtype, Real value) {
   if (dtype == DType::kFloat64) digits = 53, lowest = -1074;
   if (dtype == DType::kFloat16) digits = 11, lowest = -24;
   if (dtype == DType::kBFloat16) digits = 8, lowest = -133;
+  if (!std::isfinite(value)) return std::numeric_limits<Real>::infinity();
   const int exponent = value == 0 ? lowest : std::ilogb(value) - digits + 1;
   return std::ldexp(Real{0.5}, std::max(exponent, lowest));
 }

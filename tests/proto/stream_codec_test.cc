@@ -80,7 +80,8 @@ TEST(WireFields, UnknownFieldsAreSkipped) {
                                   6) +
                               std::string("\x7d\x01\x02\x03\x04", 5);
   WireFields fields;
-  ASSERT_TRUE(Read(unknown + Sample().SerializeAsString() + unknown, 5, &fields).ok());
+  const std::string bytes = unknown + Sample().SerializeAsString() + unknown;
+  ASSERT_TRUE(Read(bytes, 5, &fields).ok());
   EXPECT_EQ(fields.Joined(Request::kInputFieldNumber), Sample().input());
 }
 

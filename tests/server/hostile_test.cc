@@ -40,7 +40,7 @@ class Hostile : public ::testing::Test {
 
   /// The next client notices nothing, and of `sent` bytes no more than eight times as many are
   /// held.
-  void ExpectUnharmed(uint64_t sent) {
+  void ExpectUnharmed([[maybe_unused]] uint64_t sent) {
     EXPECT_TRUE(CallUnary(&server_.stub(), Small()).ok());
     EXPECT_TRUE(server_.MemoryIsBack());
 #ifndef __SANITIZE_ADDRESS__
