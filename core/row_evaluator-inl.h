@@ -297,7 +297,7 @@ class RowEvaluator {
     if (!stats.valid) return FillNaN<T>(data.grad_input);
     const auto top = static_cast<size_t>(stats.argmax);
     const double probability = Widen(LoadRaw<P>(data.target + top * sizeof(P)));
-    const double mass = plan_.WeightOf(stats.argmax) * (sharp_ * probability + smooth_);
+    const double mass = plan_.WeightOf(stats.argmax) * std::fma(sharp_, probability, smooth_);
     kernels_.mass_gradient(exponentials_, classes_, total, Norm(stats), scale, masses,
                            data.grad_input);
     StoreTopGradient(stats, total, scale, mass, data.grad_input);

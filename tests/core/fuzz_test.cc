@@ -260,7 +260,9 @@ TEST(Fuzz, EveryInstructionSetGivesTheFormulas) {
   constexpr uint64_t kSome = 6000;
 #endif
   const uint64_t problems = full != nullptr && std::string(full) == "1" ? 1000000 : kSome;
-  for (uint64_t seed = 0; seed < problems; ++seed) {
+  // And one that failed once.
+  for (uint64_t i = 0; i <= problems; ++i) {
+    const uint64_t seed = i < problems ? i : 762071;
     std::mt19937_64 random(seed);
     OwnedProblem problem = RandomProblem(&random);
     if (seed % 10 == 0) Widen(&random, &problem);
