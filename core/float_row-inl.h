@@ -23,6 +23,7 @@
 #include <limits>
 
 #include "core/float_vec-inl.h"
+#include "core/load.h"
 #include "core/math.h"
 #include "core/row_kernels.h"
 #include "hwy/cache_control.h"
@@ -296,6 +297,29 @@ class GradientRow {
     for (; i < end; i += kLine) Store<true, kVectors>(i);
   }
 
+  /// The line from `begin`, with `entry` for class `at`.
+  HWY_INLINE void LineWith(size_t begin, size_t at, T entry) const {
+    constexpr size_t kLine = 64 / sizeof(T);
+    HWY_ALIGN T line[kLine];
+    for (size_t i = 0; i < kLine; i += kLanes) {
+      V e[1] = {LoadVector(x_ + begin + i)};
+      exp_.ApplyTimes(factor_, e);
+      StoreVector(e[0], line + i);
+    }
+    line[at - begin] = entry;
+    // Rounded already: moved as they are.
+    const hn::CappedTag<uint8_t, 64> bytes;
+    for (size_t i = 0; i < sizeof(line); i += hn::MaxLanes(bytes)) {
+      const auto part = hn::Load(bytes, reinterpret_cast<const uint8_t*>(line) + i);
+      auto* to = reinterpret_cast<uint8_t*>(to_ + begin) + i;
+      if constexpr (hn::MaxLanes(bytes) >= 16) {
+        hn::Stream(part, bytes, to);
+      } else {
+        hn::Store(part, bytes, to);
+      }
+    }
+  }
+
  private:
   template <bool kStream, size_t kVectors>
   HWY_INLINE void Store(size_t at) const {
@@ -317,16 +341,28 @@ FloatRowStats AnalyzeFloatRow(const std::byte* x, size_t classes) {
 }
 
 template <typename T>
-void ScaleExponentials(const std::byte* x, size_t classes, const FloatRowStats& stats, float factor,
-                       bool stream, std::byte* out) {
+void WriteIndexGradient(const std::byte* x, size_t classes, const FloatRowStats& stats,
+                        const IndexGradient& gradient, std::byte* out) {
   T* to = reinterpret_cast<T*>(out);
-  const GradientRow<T> row(reinterpret_cast<const T*>(x), stats, factor, to);
-  if (!stream) return row.Plain(0, classes);
-  const size_t head = ElementsToLine(to, classes);
-  const size_t lines_end = head + (classes - head) / (64 / sizeof(T)) * (64 / sizeof(T));
+  const GradientRow<T> row(reinterpret_cast<const T*>(x), stats, gradient.factor, to);
+  const T entry = Narrow<T>(gradient.entry);
+  const size_t label = gradient.label;
+  constexpr size_t kLine = 64 / sizeof(T);
+  const size_t head = gradient.stream ? ElementsToLine(to, classes) : classes;
+  const size_t lines_end = head + (classes - head) / kLine * kLine;
   row.Plain(0, head);
-  row.Lines(head, lines_end);
+  if (label - head < lines_end - head) {
+    // Put in before its line is streamed: a store into it behind would wait for memory, which took
+    // most of the time of rows of 150 classes and a third of rows of 1,000.
+    const size_t line = head + (label - head) / kLine * kLine;
+    row.Lines(head, line);
+    row.LineWith(line, label, entry);
+    row.Lines(line + kLine, lines_end);
+  } else {
+    row.Lines(head, lines_end);
+  }
   row.Plain(lines_end, classes);
+  if (label - head >= lines_end - head) StoreRaw(out + label * sizeof(T), entry);
 }
 
 }  // namespace lossd::HWY_NAMESPACE

@@ -154,7 +154,7 @@ class RowEvaluator {
     const double log_norm = Log1pNonNegative(stats.tail);
     double weight = 0;
     double scale = context_.scale;
-    // What scale_exponentials multiplies by: p_c = exp(x_c) / (exp(max) (1 + tail)).
+    // What exponentials are multiplied by: p_c = exp(x_c) / (exp(max) (1 + tail)).
     double factor = 0;
     if (label >= 0) {
       weight = plan_.WeightOf(label);
@@ -179,9 +179,11 @@ class RowEvaluator {
     // Minus the sum of the others; the maximum's own term is 1 and no part of the tail.
     const double others =
         label == stats.argmax ? stats.tail : 1.0 + (stats.tail - ExpNonPositive(difference));
-    kernels_.scale_exponentials(data.input, classes_, stats, static_cast<float>(factor),
-                                context_.stream_gradients, data.grad_input);
-    Store<T>(data.grad_input, label, -(weight * scale / (1.0 + stats.tail)) * others);
+    kernels_.index_gradient(
+        data.input, classes_, stats,
+        {static_cast<float>(factor), y, -(weight * scale / (1.0 + stats.tail)) * others,
+         context_.stream_gradients},
+        data.grad_input);
     return true;
   }
 

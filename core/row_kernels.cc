@@ -21,7 +21,7 @@ namespace lossd::HWY_NAMESPACE {
 template <typename T, typename P>
 const RowKernels& KernelsOf() {
   static constexpr RowKernels kWide = {.analyze = nullptr,
-                                       .scale_exponentials = nullptr,
+                                       .index_gradient = nullptr,
                                        .load_tile = nullptr,
                                        .evaluate_tile = nullptr,
                                        .store_tile = nullptr,
@@ -37,7 +37,7 @@ const RowKernels& KernelsOf() {
     static constexpr RowKernels kAll = [] {
       RowKernels kernels = kWide;
       kernels.analyze = &AnalyzeFloatRow<T>;
-      kernels.scale_exponentials = &ScaleExponentials<T>;
+      kernels.index_gradient = &WriteIndexGradient<T>;
       kernels.load_tile = &LoadTile<T>;
       kernels.evaluate_tile = &EvaluateTile;
       kernels.store_tile = &StoreTile<T>;

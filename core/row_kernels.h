@@ -29,6 +29,14 @@ struct FloatRowStats {
   int32_t max_exponent = 0;  ///< That k.
 };
 
+/// What the gradient of a class index is made of.
+struct IndexGradient {
+  float factor = 0;     ///< Of the exponentials.
+  size_t label = 0;     ///< The class whose entry is given:
+  double entry = 0;     ///< before it is rounded to the storage type.
+  bool stream = false;  ///< Written past the caches.
+};
+
 /// Exponentials are kept times this, 1 / 2^61 being undone by a gradient's factor.
 inline constexpr double kExponentialScale = 0x1p-61;
 
@@ -116,10 +124,10 @@ struct MassSource {
 struct RowKernels {
   // In float32. Null for float64.
   FloatRowStats (*analyze)(const std::byte* x, size_t classes);
-  /// out[c] = RN(factor exp(x_c) 2^(61 - max_exponent)), `out` of the same storage type, written by
-  /// streaming stores with `stream`; `out` may be `x`. Needs stats in range.
-  void (*scale_exponentials)(const std::byte* x, size_t classes, const FloatRowStats& stats,
-                             float factor, bool stream, std::byte* out);
+  /// out[c] = RN(factor exp(x_c) 2^(61 - max_exponent)) but for the label's own entry; `out` is of
+  /// the same storage type and may be `x`. Needs stats in range.
+  void (*index_gradient)(const std::byte* x, size_t classes, const FloatRowStats& stats,
+                         const IndexGradient& gradient, std::byte* out);
   void (*load_tile)(const std::byte* from, const TileLayout& layout, FloatTile* tile);
   void (*evaluate_tile)(FloatTile* tile);
   /// Writes the gradients of the positions that are good.

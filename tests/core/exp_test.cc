@@ -62,9 +62,11 @@ TEST(Exp, WithinOneUlpOverAllFloats) {
       const auto* row = reinterpret_cast<const std::byte*>(x.data() + begin);
       const FloatRowStats stats = kernels.analyze(row, size);
       ASSERT_TRUE(stats.in_range);
-      out.resize(size);
-      kernels.scale_exponentials(row, size, stats, 0x1p-61F, false,
-                                 reinterpret_cast<std::byte*>(out.data()));
+      out.resize(size + 1);
+      // One more entry than the row has takes the label's, so that all of the row's are
+      // exponentials.
+      kernels.index_gradient(row, size, stats, {.factor = 0x1p-61F, .label = size},
+                             reinterpret_cast<std::byte*>(out.data()));
       for (size_t i = 0; i < size; ++i) {
         const double exact = ExpRelativeTo(static_cast<double>(x[begin + i]), stats.max_exponent);
         const double ulp = std::ldexp(1.0, std::ilogb(exact) - 23);

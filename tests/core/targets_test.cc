@@ -3,12 +3,14 @@
 
 #include <cmath>
 #include <cstddef>
+#include <cstring>
 #include <iostream>
 #include <random>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "core/load.h"
 #include "core/row_kernels.h"
 #include "hwy/highway.h"
 #include "tests/support/problem.h"
@@ -96,9 +98,10 @@ TEST_F(TargetsTest, AChangedFactorIsSeen) {
   ASSERT_TRUE(stats.in_range);
   std::vector<float> a(5);
   std::vector<float> b(5);
+  // The label's entry is 0 in both.
   const auto scale = [&](float factor, std::vector<float>* to) {
-    kernels.scale_exponentials(BytesOf(x), 5, stats, factor, false,
-                               reinterpret_cast<std::byte*>(to->data()));
+    kernels.index_gradient(BytesOf(x), 5, stats, {.factor = factor},
+                           reinterpret_cast<std::byte*>(to->data()));
   };
   scale(0x1p-61F, &a);
   scale(std::nextafter(0x1p-61F, 1.0F), &b);
@@ -140,6 +143,37 @@ TEST_F(TargetsTest, ReferencesChangeInMidRow) {
       ASSERT_TRUE(stats.in_range);
       EXPECT_EQ(stats.argmax, static_cast<int64_t>(at));
       EXPECT_NEAR(stats.tail, std::exp(-1.5), 1e-7) << first << " " << at;
+    }
+  }
+}
+
+// Wherever a row and its label lie within cache lines; the bytes around it stay as they were.
+TEST_F(TargetsTest, StreamedGradientsAreThePlainOnes) {
+  constexpr size_t kClasses = 101;
+  std::mt19937_64 random(5);
+  std::normal_distribution<double> normal(0, 2);
+  std::vector<double> logits(kClasses);
+  for (double& logit : logits) logit = normal(random);
+  for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+    const OwnedTensor x = MakeTensor(dtype, {1, kClasses}, logits);
+    const size_t size = SizeOf(dtype);
+    for (const int64_t target : Targets()) {
+      hwy::SetSupportedTargetsForTest(target);
+      const RowKernels& kernels = GetRowKernels(dtype, dtype);
+      const FloatRowStats stats = kernels.analyze(x.bytes.data(), kClasses);
+      for (size_t label = 0; label < kClasses; ++label) {
+        const size_t offset = label * size % 64 + 64;
+        alignas(64) std::byte memory[2][1024] = {};
+        for (const bool stream : {false, true}) {
+          kernels.index_gradient(x.bytes.data(), kClasses, stats,
+                                 {-0x1.8p-62F, label, 0.625, stream}, memory[stream] + offset);
+        }
+        ASSERT_EQ(std::memcmp(memory[0], memory[1], sizeof(memory[0])), 0)
+            << InstructionSet() << " " << Name(dtype) << " " << label;
+        double entry = 0;
+        LoadAsDouble(dtype, memory[1] + offset + label * size, 1, &entry);
+        ASSERT_EQ(entry, 0.625);
+      }
     }
   }
 }
