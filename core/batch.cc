@@ -40,7 +40,10 @@ constexpr size_t kStreamedBytes = size_t{16} << 20U;
 
 int64_t PositionsPerTask(const Plan& plan) {
   const int64_t row = plan.classes() * static_cast<int64_t>(SizeOf(plan.input().dtype));
-  return std::max<int64_t>(1, kTaskBytes / (row + kPositionBytes));
+  // Strided classes are read by runs of positions, as long as a tile of them.
+  const int64_t least =
+      plan.inner() == 1 ? 1 : static_cast<int64_t>(StridedPositions(static_cast<size_t>(row)));
+  return std::max<int64_t>(least, kTaskBytes / (row + kPositionBytes));
 }
 
 OutputSizes SizesOf(const Plan& plan) {
@@ -80,10 +83,11 @@ BatchEvaluation::BatchEvaluation(std::shared_ptr<const Plan> plan, const Operand
     return;
   }
   // Even shares: no short task is left for the end, and three tasks are four for two or four
-  // threads. Whole groups of the tiles where there are enough positions.
+  // threads. Whole groups of the tiles where there are enough positions, whole cache
+  // lines where classes are strided.
   tasks_ = (tasks_ + kEvenTasks - 1) / kEvenTasks * kEvenTasks;
   positions_per_task_ = (plan_->positions() + tasks_ - 1) / tasks_;
-  if (positions_per_task_ > static_cast<int64_t>(kTilePositions)) {
+  if (plan_->inner() > 1 || positions_per_task_ > static_cast<int64_t>(kTilePositions)) {
     constexpr auto kWhole = static_cast<int64_t>(kGroup);
     positions_per_task_ = (positions_per_task_ + kWhole - 1) / kWhole * kWhole;
   }

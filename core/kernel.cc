@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <type_traits>
 
 #include "core/load.h"
 #include "core/plan.h"
 #include "core/row_evaluator-inl.h"
 #include "core/row_kernels.h"
+#include "core/strided_tile-inl.h"
 #include "core/tile_evaluator-inl.h"
 #include "hwy/cache_control.h"
 
@@ -32,62 +32,20 @@ void EvaluateContiguous(RowEvaluator<T, P>* evaluator, const Plan& plan, const S
   }
 }
 
-/// Positions that are gathered at once where classes are strided: a cache line of float32.
-constexpr int64_t kTilePositions = 16;
-
-/// Moves `count` positions of a sample between memory, where classes are `inner` apart, and a tile,
-/// where each position's classes are contiguous.
-template <typename T, bool kToTile, typename Memory, typename Tile>
-void Transpose(Memory* memory, int64_t inner, int64_t classes, int64_t count, Tile* tile) {
-  for (int64_t c = 0; c < classes; ++c) {
-    for (int64_t i = 0; i < count; ++i) {
-      auto* strided = memory + static_cast<size_t>(c * inner + i) * sizeof(T);
-      auto* packed = tile + static_cast<size_t>(i * classes + c) * sizeof(T);
-      if constexpr (kToTile) {
-        std::memcpy(packed, strided, sizeof(T));
-      } else {
-        std::memcpy(strided, packed, sizeof(T));
-      }
-    }
-  }
-}
-
-/// Classes strided: tiles of a few positions are gathered, evaluated and scattered.
+/// Classes strided: tiles of positions are transposed into rows, evaluated, and transposed back.
 template <typename T, typename P>
-void EvaluateStrided(RowEvaluator<T, P>* evaluator, const Plan& plan, const Slab& slab,
+void EvaluateStrided(const RowContext& context, RowEvaluator<T, P>* evaluator, const Slab& slab,
                      int64_t begin, int64_t end, Scratch* scratch) {
+  const Plan& plan = *context.plan;
   const int64_t inner = plan.inner();
-  const int64_t classes = plan.classes();
-  const auto tile_elements = static_cast<size_t>(kTilePositions * classes);
-  scratch->strided.resize(tile_elements * 2 * (sizeof(T) + sizeof(P)));
-  std::byte* input = scratch->strided.data();
-  std::byte* grad_input = input + tile_elements * sizeof(T);
-  std::byte* target = grad_input + tile_elements * sizeof(T);
-  std::byte* grad_target = target + tile_elements * sizeof(P);
+  const StridedTile<T, P> tile(plan, slab, scratch);
   for (int64_t at = begin; at < end;) {
     const int64_t within = at % inner;
-    const int64_t count = std::min({kTilePositions, inner - within, end - at});
-    const auto element = static_cast<size_t>((at / inner) * classes * inner + within);
-    Transpose<T, true>(slab.input + element * sizeof(T), inner, classes, count, input);
-    if (slab.target != nullptr) {
-      Transpose<P, true>(slab.target + element * sizeof(P), inner, classes, count, target);
-    }
-    for (int64_t i = 0; i < count; ++i) {
-      const auto offset = static_cast<size_t>(i * classes);
-      evaluator->Evaluate(
-          {input + offset * sizeof(T),
-           slab.target == nullptr ? nullptr : target + offset * sizeof(P),
-           slab.grad_input == nullptr ? nullptr : grad_input + offset * sizeof(T),
-           slab.grad_target == nullptr ? nullptr : grad_target + offset * sizeof(P)},
-          slab, at + i);
-    }
-    if (slab.grad_input != nullptr) {
-      Transpose<T, false>(slab.grad_input + element * sizeof(T), inner, classes, count, grad_input);
-    }
-    if (slab.grad_target != nullptr) {
-      Transpose<P, false>(slab.grad_target + element * sizeof(P), inner, classes, count,
-                          grad_target);
-    }
+    const int64_t count = std::min({tile.positions(), inner - within, end - at});
+    const auto element = static_cast<size_t>((at / inner) * plan.classes() * inner + within);
+    tile.Gather(slab, element, static_cast<size_t>(count));
+    for (int64_t i = 0; i < count; ++i) evaluator->Evaluate(tile.Row(i), slab, at + i);
+    tile.Scatter(slab, element, static_cast<size_t>(count), context.stream_gradients);
     at += count;
   }
 }
@@ -105,7 +63,7 @@ void EvaluateTiles(const RowContext& context, RowEvaluator<T, P>* evaluator, con
     if (inner == 1) {
       EvaluateContiguous(evaluator, plan, slab, at, at + 1);
     } else {
-      EvaluateStrided(evaluator, plan, slab, at, at + 1, scratch);
+      EvaluateStrided(context, evaluator, slab, at, at + 1, scratch);
     }
   };
   TileLayout layout{classes, 0, static_cast<size_t>(inner), inner == 1 ? classes : 1};
@@ -130,7 +88,10 @@ void EvaluateRows(const RowContext& context, const Slab& slab, int64_t begin, in
     using T = decltype(input_type);
     const auto run = [&](auto target_type) {
       using P = decltype(target_type);
-      RowEvaluator<T, P> evaluator(context, totals, scratch);
+      // Rows of strided classes are written to a tile first: not past the caches.
+      RowContext rows = context;
+      rows.stream_gradients = context.stream_gradients && plan.inner() == 1;
+      RowEvaluator<T, P> evaluator(rows, totals, scratch);
       if (TileEvaluator<T>::Serves(plan)) {
         if constexpr (!std::is_same_v<T, double>) {
           EvaluateTiles(context, &evaluator, slab, begin, end, totals, scratch);
@@ -138,7 +99,7 @@ void EvaluateRows(const RowContext& context, const Slab& slab, int64_t begin, in
       } else if (plan.inner() == 1) {
         EvaluateContiguous(&evaluator, plan, slab, begin, end);
       } else {
-        EvaluateStrided(&evaluator, plan, slab, begin, end, scratch);
+        EvaluateStrided(context, &evaluator, slab, begin, end, scratch);
       }
     };
     // A probability target has the input's type, or float32 beside a half.

@@ -64,6 +64,17 @@ constexpr size_t TilePositions(size_t classes) {
   return fit < kTilePositions ? fit : kTilePositions;
 }
 
+/// Positions of strided classes that are gathered at once at most: four cache lines of float32 of
+/// each class. With two, at (2,1000,64,64), gathering took twice as long.
+inline constexpr size_t kStridedPositions = 64;
+
+/// As many as part of a second-level cache holds, a cache line of float32 at least.
+constexpr size_t StridedPositions(size_t row_bytes) {
+  constexpr size_t kTileBytes = size_t{256} << 10U;
+  const size_t fit = kTileBytes / row_bytes / kGroup * kGroup;
+  return fit < kGroup ? kGroup : (fit < kStridedPositions ? fit : kStridedPositions);
+}
+
 /// Where a tile lies in memory: element (class c, position i) at c * class_step + i *
 /// position_step, in elements.
 struct TileLayout {
@@ -132,6 +143,17 @@ struct RowKernels {
   void (*evaluate_tile)(FloatTile* tile);
   /// Writes the gradients of the positions that are good.
   void (*store_tile)(const TileLayout& layout, bool stream, FloatTile* tile, std::byte* to);
+
+  // Where classes are strided: [classes, count] elements, `step` from a class to the next, to rows
+  // of classes, `row_step` from one to the next, and back; for the input's type and the target's.
+  void (*gather)(const std::byte* from, size_t step, size_t classes, size_t count, std::byte* rows,
+                 size_t row_step);
+  void (*gather_target)(const std::byte* from, size_t step, size_t classes, size_t count,
+                        std::byte* rows, size_t row_step);
+  void (*scatter)(const std::byte* rows, size_t row_step, size_t classes, size_t count, bool stream,
+                  std::byte* to, size_t step);
+  void (*scatter_target)(const std::byte* rows, size_t row_step, size_t classes, size_t count,
+                         bool stream, std::byte* to, size_t step);
 
   // In double. `exponentials` has room for `classes`: exp(x_c - max) times kWideScale.
   WideRowStats (*analyze_wide)(const std::byte* x, size_t classes, double* exponentials);

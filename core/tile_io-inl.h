@@ -17,6 +17,7 @@
 #include "core/float_vec-inl.h"
 #include "core/load.h"
 #include "core/row_kernels.h"
+#include "core/transpose-inl.h"
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
 
@@ -67,51 +68,6 @@ HWY_INLINE void NarrowRun(const float* from, size_t count, bool stream, T* to) {
   plain(count);
 }
 
-#if HWY_TARGET != HWY_SCALAR
-/// Four rows of four to four columns of four; its own inverse.
-HWY_INLINE void TransposeFour(const float* from, size_t from_step, float* to, size_t to_step) {
-  const hn::Full128<float> d;
-  const hn::Full128<double> wide;
-  const auto r0 = hn::LoadU(d, from);
-  const auto r1 = hn::LoadU(d, from + from_step);
-  const auto r2 = hn::LoadU(d, from + 2 * from_step);
-  const auto r3 = hn::LoadU(d, from + 3 * from_step);
-  const auto a = hn::BitCast(wide, hn::InterleaveLower(d, r0, r1));
-  const auto b = hn::BitCast(wide, hn::InterleaveLower(d, r2, r3));
-  const auto c = hn::BitCast(wide, hn::InterleaveUpper(d, r0, r1));
-  const auto e = hn::BitCast(wide, hn::InterleaveUpper(d, r2, r3));
-  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(wide, a, b)), d, to);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(wide, a, b)), d, to + to_step);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveLower(wide, c, e)), d, to + 2 * to_step);
-  hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(wide, c, e)), d, to + 3 * to_step);
-}
-#endif
-
-/// [rows, columns], `from_step` apart, to [columns, rows], `to_step` apart.
-HWY_INLINE void TransposeFloats(const float* from, size_t rows, size_t columns, size_t from_step,
-                                float* to, size_t to_step) {
-  size_t whole = 0;
-#if HWY_TARGET != HWY_SCALAR
-  if (columns >= 4) {
-    whole = rows / 4 * 4;
-    for (size_t r = 0; r < whole; r += 4) {
-      size_t c = 0;
-      for (; c + 4 <= columns; c += 4) {
-        TransposeFour(from + r * from_step + c, from_step, to + c * to_step + r, to_step);
-      }
-      // The last columns once more, with some before them.
-      c = columns - 4;
-      if (columns % 4 != 0) {
-        TransposeFour(from + r * from_step + c, from_step, to + c * to_step + r, to_step);
-      }
-    }
-  }
-#endif
-  for (size_t r = whole; r < rows; ++r) {
-    for (size_t c = 0; c < columns; ++c) to[c * to_step + r] = from[r * from_step + c];
-  }
-}
-
 /// Two or three columns, a number that the compiler can make shuffles of.
 template <size_t kColumns, bool kToTile, typename Row>
 HWY_INLINE void MoveNarrowRows(Row* rows, size_t count, float* tile, size_t step) {
@@ -133,13 +89,13 @@ HWY_INLINE void MoveRows(Row* rows, size_t count, size_t classes, float* tile, s
   if (classes == 2) return MoveNarrowRows<2, kToTile>(rows, count, tile, step);
   if (classes == 3) return MoveNarrowRows<3, kToTile>(rows, count, tile, step);
   if constexpr (kToTile) {
-    TransposeFloats(rows, count, classes, classes, tile, step);
+    Transpose(rows, count, classes, classes, tile, step);
   } else {
     // Columns of the tile are rows of memory; a whole number of fours, so that the rest is not
     // moved one by one: lanes beyond `count` are not stored.
     const size_t whole = count / 4 * 4;
     for (size_t i = 0; i < whole; i += 4) {
-      TransposeFloats(tile + i, classes, 4, step, rows + i * classes, classes);
+      Transpose(tile + i, classes, 4, step, rows + i * classes, classes);
     }
     for (size_t i = whole; i < count; ++i) {
       for (size_t c = 0; c < classes; ++c) rows[i * classes + c] = tile[c * step + i];
@@ -210,6 +166,23 @@ void StoreTile(const TileLayout& layout, bool stream, FloatTile* tile, std::byte
   }
   MoveRows<false>(tile->rows, layout.count, layout.classes, tile->gradients, tile->step);
   NarrowRun(tile->rows, layout.count * layout.classes, stream, out);
+}
+
+/// GatherRows for elements of T's size at any alignment.
+template <typename T>
+void GatherElements(const std::byte* from, size_t step, size_t classes, size_t count,
+                    std::byte* rows, size_t row_step) {
+  using Bits = hwy::UnsignedFromSize<sizeof(T)>;
+  GatherRows(reinterpret_cast<const Bits*>(from), step, classes, count,
+             reinterpret_cast<Bits*>(rows), row_step);
+}
+
+template <typename T>
+void ScatterElements(const std::byte* rows, size_t row_step, size_t classes, size_t count,
+                     bool stream, std::byte* to, size_t step) {
+  using Bits = hwy::UnsignedFromSize<sizeof(T)>;
+  ScatterRows(reinterpret_cast<const Bits*>(rows), row_step, classes, count, stream,
+              reinterpret_cast<Bits*>(to), step);
 }
 
 }  // namespace lossd::HWY_NAMESPACE

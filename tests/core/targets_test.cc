@@ -178,5 +178,43 @@ TEST_F(TargetsTest, StreamedGradientsAreThePlainOnes) {
   }
 }
 
+// What is gathered from strided classes lies in rows, and is scattered to where it came from,
+// with streaming stores and without; nothing else is written.
+TEST_F(TargetsTest, StridedClassesBecomeRowsAndGoBack) {
+  for (const int64_t target : Targets()) {
+    hwy::SetSupportedTargetsForTest(target);
+    for (const DType dtype : {DType::kFloat16, DType::kFloat32, DType::kFloat64}) {
+      const RowKernels& kernels = GetRowKernels(dtype, dtype);
+      const size_t size = SizeOf(dtype);
+      for (const size_t classes : {1, 3, 8, 13, 70}) {
+        for (const size_t count : {1, 5, 16, 63, 64}) {
+          const size_t step = count + classes % 3 * 8;
+          const size_t row_step = classes + 5;
+          Bytes from(classes * step * size + 64);
+          for (size_t i = 0; i < from.size(); ++i) from[i] = static_cast<std::byte>(i * 167 >> 3U);
+          const std::byte* first = from.data() + count % 7 * size;
+          Bytes rows(count * row_step * size);
+          kernels.gather(first, step, classes, count, rows.data(), row_step);
+          Bytes expected(from.size());
+          for (size_t c = 0; c < classes; ++c) {
+            for (size_t i = 0; i < count; ++i) {
+              const size_t element = (c * step + i) * size;
+              ASSERT_EQ(std::memcmp(&rows[(i * row_step + c) * size], first + element, size), 0);
+              std::memcpy(&expected[count % 7 * size + element], first + element, size);
+            }
+          }
+          for (const bool stream : {false, true}) {
+            Bytes to(from.size());
+            kernels.scatter(rows.data(), row_step, classes, count, stream,
+                            to.data() + count % 7 * size, step);
+            ASSERT_EQ(to, expected) << InstructionSet() << " " << Name(dtype) << " " << classes
+                                    << " x " << count << (stream ? ", streamed" : "");
+          }
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace lossd::testing
