@@ -1,8 +1,9 @@
 // core_bench: times our core and the machine's memory on request, so that a driver can take turns
 // between it and its peers. One command a line on stdin, one answer a line on stdout:
-//   prepare DTYPE N C [d1 ...]   -> ready
-//   run WHAT COUNT               -> mean seconds of COUNT runs, after the caches' rotation
+//   prepare DTYPE[/TARGET] N C [d1 ...]   -> ready; TARGET is smoothing or probabilities
+//   run WHAT COUNT                        -> mean seconds of COUNT runs, after the caches' rotation
 //   quit
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -27,6 +28,13 @@ std::optional<DType> ParseDType(const std::string& name) {
   return std::nullopt;
 }
 
+std::optional<Target> ParseTarget(const std::string& name) {
+  if (name.empty()) return Target::kIndex;
+  if (name == "/smoothing") return Target::kSmoothing;
+  if (name == "/probabilities") return Target::kProbabilities;
+  return std::nullopt;
+}
+
 double Seconds() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
   return std::chrono::duration<double>(now).count();
@@ -39,12 +47,16 @@ std::string Answer(const std::string& line, std::unique_ptr<BenchProblem>* probl
   std::string what;
   words >> verb >> what;
   if (verb == "prepare") {
-    const auto dtype = ParseDType(what);
+    const size_t slash = std::min(what.find('/'), what.size());
+    const auto dtype = ParseDType(what.substr(0, slash));
+    const auto target = ParseTarget(what.substr(slash));
     Shape shape;
     for (int64_t extent = 0; words >> extent;) shape.push_back(extent);
-    if (!dtype || shape.size() < 2) return "error: expected prepare DTYPE N C [d1 ...]";
+    if (!dtype || !target || shape.size() < 2) {
+      return "error: expected prepare DTYPE[/TARGET] N C [d1 ...]";
+    }
     problem->reset();
-    *problem = std::make_unique<BenchProblem>(*dtype, shape);
+    *problem = std::make_unique<BenchProblem>(*dtype, shape, *target);
     return "ready";
   }
   if (verb == "run") {

@@ -33,22 +33,23 @@ AlignedBytes::AlignedBytes(size_t size)
   std::memset(data_.get(), 1, RoundUp(size));
 }
 
-BenchProblem::BenchProblem(DType dtype, const Shape& shape) : input_spec_{dtype, shape} {
-  target_spec_ = {DType::kInt64, shape};
-  target_spec_.shape.erase(target_spec_.shape.begin() + 1);
+BenchProblem::BenchProblem(DType dtype, const Shape& shape, Target target)
+    : target_(target), input_spec_{dtype, shape} {
+  target_spec_ = {dtype, shape};
+  if (target != Target::kProbabilities) {
+    target_spec_.dtype = DType::kInt64;
+    target_spec_.shape.erase(target_spec_.shape.begin() + 1);
+  }
   const auto product = [](const Shape& of) {
     return static_cast<size_t>(
         std::accumulate(of.begin(), of.end(), int64_t{1}, std::multiplies<>()));
   };
   const size_t elements = product(shape);
-  const size_t positions = product(target_spec_.shape);
   input_bytes_ = elements * SizeOf(dtype);
-  target_bytes_ = positions * SizeOf(DType::kInt64);
   stride_ = RoundUp(input_bytes_);
   copies_ = std::clamp<size_t>(kRotation / stride_, 2, kMostCopies);
   memory_.emplace_back(copies_ * stride_);
   memory_.emplace_back(copies_ * stride_);
-  memory_.emplace_back(target_bytes_);
   std::mt19937_64 random(1);
   std::normal_distribution<float> logits(0.0F, 2.0F);
   for (size_t i = 0; i < elements; ++i) {
@@ -58,8 +59,30 @@ BenchProblem::BenchProblem(DType dtype, const Shape& shape) : input_spec_{dtype,
   for (size_t i = 1; i < copies_; ++i) {
     std::memcpy(memory_[0].data() + i * stride_, memory_[0].data(), input_bytes_);
   }
-  std::uniform_int_distribution<int64_t> labels(0, shape[1] - 1);
-  for (size_t i = 0; i < positions; ++i) {
+  FillTarget(product(target_spec_.shape));
+}
+
+void BenchProblem::FillTarget(size_t count) {
+  target_bytes_ = count * SizeOf(target_spec_.dtype);
+  std::mt19937_64 random(2);
+  if (target_ == Target::kProbabilities) {
+    // As many copies as of the logits.
+    target_stride_ = stride_;
+    memory_.emplace_back(copies_ * stride_);
+    const double most = 2.0 / static_cast<double>(input_spec_.shape[1]);
+    std::uniform_real_distribution<double> share(0, most);
+    const size_t size = SizeOf(target_spec_.dtype);
+    for (size_t i = 0; i < count; ++i) {
+      StoreFromDouble(target_spec_.dtype, share(random), memory_[2].data() + i * size);
+    }
+    for (size_t i = 1; i < copies_; ++i) {
+      std::memcpy(memory_[2].data() + i * stride_, memory_[2].data(), target_bytes_);
+    }
+    return;
+  }
+  memory_.emplace_back(target_bytes_);
+  std::uniform_int_distribution<int64_t> labels(0, input_spec_.shape[1] - 1);
+  for (size_t i = 0; i < count; ++i) {
     StoreRaw(memory_[2].data() + i * SizeOf(DType::kInt64), labels(random));
   }
 }
@@ -69,13 +92,15 @@ void BenchProblem::Evaluate(bool gradient, size_t copy, Pool* pool) {
   problem.input = input_spec_;
   problem.target = target_spec_;
   problem.outputs.grad_input = gradient;
+  if (target_ == Target::kSmoothing) problem.options.label_smoothing = 0.1;
   auto plan = Plan::Create(problem);
   float loss = 0;
   OutputBuffers outputs;
   outputs.loss = reinterpret_cast<std::byte*>(&loss);
   if (gradient) outputs.grad_input = memory_[1].data() + copy * stride_;
-  const Operands operands{
-      {memory_[0].data() + copy * stride_, input_bytes_}, {memory_[2].data(), target_bytes_}, {}};
+  const Operands operands{{memory_[0].data() + copy * stride_, input_bytes_},
+                          {memory_[2].data() + copy * target_stride_, target_bytes_},
+                          {}};
   if (!plan.ok() || !EvaluateBatch(*plan, operands, outputs, pool).ok() || !std::isfinite(loss)) {
     std::abort();
   }

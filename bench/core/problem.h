@@ -28,12 +28,16 @@ class AlignedBytes {
   std::unique_ptr<std::byte, Free> data_;
 };
 
+/// What a problem's target is: labels, labels smoothed by 0.1, or probabilities of the input's
+/// type.
+enum class Target : uint8_t { kIndex, kSmoothing, kProbabilities };
+
 /// Copies of one random problem's tensors, so many that a copy has left the caches when its turn
 /// comes again (some 256 MiB in all, at most 4096 copies).
 class BenchProblem {
  public:
-  /// Logits from N(0, 4), labels uniform. REQUIRES: a shape (N, C, d1..dK).
-  BenchProblem(DType dtype, const Shape& shape);
+  /// Logits from N(0, 4), labels or probabilities uniform. REQUIRES: a shape (N, C, d1..dK).
+  BenchProblem(DType dtype, const Shape& shape, Target target);
 
   /// Runs `what` on the next copy: "loss", "gradient" (the whole call of a library user: plan,
   /// label checks, evaluation), or on the input's bytes "read", "memcpy", "stream" (a copy by
@@ -41,13 +45,16 @@ class BenchProblem {
   bool Run(const std::string& what, Pool* pool);
 
  private:
+  void FillTarget(size_t count);
   void Evaluate(bool gradient, size_t copy, Pool* pool);
 
+  Target target_;
   TensorSpec input_spec_;
   TensorSpec target_spec_;
   size_t input_bytes_ = 0;
   size_t target_bytes_ = 0;
-  size_t stride_ = 0;  ///< From one copy to the next: the bytes rounded up to cache lines.
+  size_t target_stride_ = 0;  ///< 0 where all copies share one target: labels are few bytes.
+  size_t stride_ = 0;         ///< From one copy to the next: the bytes rounded up to cache lines.
   size_t copies_ = 0;
   size_t next_ = 0;
   std::vector<AlignedBytes> memory_;  ///< Inputs, gradients, targets.
