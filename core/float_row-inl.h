@@ -23,7 +23,8 @@
 #include <limits>
 
 #include "core/float_vec-inl.h"
-#include "core/load.h"
+#include "core/gradient_row-inl.h"
+#include "core/lane_sums-inl.h"
 #include "core/math.h"
 #include "core/row_kernels.h"
 #include "hwy/cache_control.h"
@@ -54,11 +55,18 @@ struct SpanSum {
   float max;
 };
 
+/// What adds up more than exponentials has AddSpan(begin, end, top), called for one span after the
+/// other while it lies in the first-level cache; `top` is the maximum so far, if not far below 0.
+struct NoCompanion {
+  HWY_INLINE void AddSpan(size_t /*begin*/, size_t /*end*/, float /*top*/) {}
+};
+
 /// One row of storage type T.
-template <typename T>
+template <typename T, typename Companion>
 class FloatRow {
  public:
-  FloatRow(const T* x, size_t classes) : x_(x), classes_(classes) {}
+  FloatRow(const T* x, size_t classes, Companion* companion)
+      : x_(x), classes_(classes), companion_(companion) {}
 
   FloatRowStats Analyze() {
     FloatRowStats stats;
@@ -92,6 +100,8 @@ class FloatRow {
         Rescale(span.max);
         span = SumSpan(begin, kNone);
       }
+      companion_->AddSpan(begin, std::min(begin + kSpan, classes_),
+                          std::max({span.max, best_.max, -kRange}));
       // The span that holds the maximum stays out of the total, so that the maximum can be left out
       // of few terms and not be subtracted from many.
       if (span.max > best_.max) {
@@ -253,6 +263,7 @@ class FloatRow {
 
   const T* x_;
   size_t classes_;
+  Companion* companion_;
   float reference_ = 0;
   int32_t exponent_ = 0;
   ScaledExp exp_;
@@ -261,108 +272,43 @@ class FloatRow {
   size_t best_begin_ = 0;
 };
 
-/// Elements until `to` lies on a cache line; `count` where it never does.
+/// factor exp(x_c): the gradient of a class index but for the label's own entry.
 template <typename T>
-size_t ElementsToLine(const T* to, size_t count) {
-  const size_t bytes = (64 - reinterpret_cast<uintptr_t>(to) % 64) % 64;
-  return bytes % sizeof(T) == 0 ? std::min(count, bytes / sizeof(T)) : count;
-}
-
-template <typename T>
-class GradientRow {
+class IndexGradientSource {
  public:
-  GradientRow(const T* x, const FloatRowStats& stats, float factor, T* to)
-      : x_(x), to_(to), exp_(stats.max, stats.max_exponent), factor_(hn::Set(D(), factor)) {}
+  IndexGradientSource(const T* x, const FloatRowStats& stats, float factor)
+      : x_(x), exp_(stats.max, stats.max_exponent), factor_(hn::Set(D(), factor)) {}
 
-  /// Classes [begin, end), by blocks with plain stores.
-  HWY_INLINE void Plain(size_t begin, size_t end) const {
-    size_t i = begin;
-    for (; i + 4 * kLanes <= end; i += 4 * kLanes) Store<false, 4>(i);
-    for (; i + kLanes <= end; i += kLanes) Store<false, 1>(i);
-    if (i == end) return;
-    Block block = LoadPartial(x_ + i, end - i);
+  template <size_t kCount>
+  HWY_INLINE void Make(size_t begin, V (&v)[kCount]) const {
+    for (size_t p = 0; p < kCount; ++p) v[p] = LoadVector(x_ + begin + p * kLanes);
+    exp_.ApplyTimes(factor_, v);
+  }
+
+  HWY_INLINE Block MakePartial(size_t begin, size_t count) const {
+    Block block = LoadPartial(x_ + begin, count);
     exp_.ApplyTimes(factor_, block.parts);
-    StorePartial(block, end - i, to_ + i);
-  }
-
-  /// Classes [begin, end) by streaming stores of whole cache lines. REQUIRES: to + begin lies on a
-  /// line and end - begin is a multiple of a line.
-  HWY_INLINE void Lines(size_t begin, size_t end) const {
-    constexpr size_t kLine = 64 / sizeof(T);
-    constexpr size_t kVectors = kLine / kLanes;
-    size_t i = begin;
-    if constexpr (kVectors < 4) {
-      for (; i + 4 * kLanes <= end; i += 4 * kLanes) Store<true, 4>(i);
-    }
-    for (; i < end; i += kLine) Store<true, kVectors>(i);
-  }
-
-  /// The line from `begin`, with `entry` for class `at`.
-  HWY_INLINE void LineWith(size_t begin, size_t at, T entry) const {
-    constexpr size_t kLine = 64 / sizeof(T);
-    HWY_ALIGN T line[kLine];
-    for (size_t i = 0; i < kLine; i += kLanes) {
-      V e[1] = {LoadVector(x_ + begin + i)};
-      exp_.ApplyTimes(factor_, e);
-      StoreVector(e[0], line + i);
-    }
-    line[at - begin] = entry;
-    // Rounded already: moved as they are.
-    const hn::CappedTag<uint8_t, 64> bytes;
-    for (size_t i = 0; i < sizeof(line); i += hn::MaxLanes(bytes)) {
-      const auto part = hn::Load(bytes, reinterpret_cast<const uint8_t*>(line) + i);
-      auto* to = reinterpret_cast<uint8_t*>(to_ + begin) + i;
-      if constexpr (hn::MaxLanes(bytes) >= 16) {
-        hn::Stream(part, bytes, to);
-      } else {
-        hn::Store(part, bytes, to);
-      }
-    }
+    return block;
   }
 
  private:
-  template <bool kStream, size_t kVectors>
-  HWY_INLINE void Store(size_t at) const {
-    V e[kVectors];
-    for (size_t p = 0; p < kVectors; ++p) e[p] = LoadVector(x_ + at + p * kLanes);
-    exp_.ApplyTimes(factor_, e);
-    for (size_t p = 0; p < kVectors; ++p) StoreVector<kStream>(e[p], to_ + at + p * kLanes);
-  }
-
   const T* x_;
-  T* to_;
   ScaledExp exp_;
   V factor_;
 };
 
 template <typename T>
 FloatRowStats AnalyzeFloatRow(const std::byte* x, size_t classes) {
-  return FloatRow<T>(reinterpret_cast<const T*>(x), classes).Analyze();
+  NoCompanion none;
+  return FloatRow<T, NoCompanion>(reinterpret_cast<const T*>(x), classes, &none).Analyze();
 }
 
 template <typename T>
 void WriteIndexGradient(const std::byte* x, size_t classes, const FloatRowStats& stats,
-                        const IndexGradient& gradient, std::byte* out) {
-  T* to = reinterpret_cast<T*>(out);
-  const GradientRow<T> row(reinterpret_cast<const T*>(x), stats, gradient.factor, to);
-  const T entry = Narrow<T>(gradient.entry);
-  const size_t label = gradient.label;
-  constexpr size_t kLine = 64 / sizeof(T);
-  const size_t head = gradient.stream ? ElementsToLine(to, classes) : classes;
-  const size_t lines_end = head + (classes - head) / kLine * kLine;
-  row.Plain(0, head);
-  if (label - head < lines_end - head) {
-    // Put in before its line is streamed: a store into it behind would wait for memory, which took
-    // most of the time of rows of 150 classes and a third of rows of 1,000.
-    const size_t line = head + (label - head) / kLine * kLine;
-    row.Lines(head, line);
-    row.LineWith(line, label, entry);
-    row.Lines(line + kLine, lines_end);
-  } else {
-    row.Lines(head, lines_end);
-  }
-  row.Plain(lines_end, classes);
-  if (label - head >= lines_end - head) StoreRaw(out + label * sizeof(T), entry);
+                        float factor, const GradientEntries& entries, bool stream, std::byte* out) {
+  const IndexGradientSource<T> source(reinterpret_cast<const T*>(x), stats, factor);
+  GradientRow<T, IndexGradientSource<T> >(source, reinterpret_cast<T*>(out))
+      .Write(classes, stream, entries);
 }
 
 }  // namespace lossd::HWY_NAMESPACE

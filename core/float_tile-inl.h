@@ -17,6 +17,7 @@
 
 #include "core/float_positions-inl.h"
 #include "core/float_vec-inl.h"
+#include "core/lane_sums-inl.h"
 #include "core/row_kernels.h"
 #include "hwy/highway.h"
 

@@ -296,53 +296,6 @@ class ScaledExp {
   V magic_;
 };
 
-/// A fixed tree over the virtual lanes.
-HWY_INLINE double AddLanes(double (&lanes)[kBlock]) {
-  for (size_t width = kBlock / 2; width > 0; width /= 2) {
-    for (size_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-  }
-  return lanes[0];
-}
-
-/// Sixteen sums in double. Adding two terms in float32 first took a tenth less time, and losses to
-/// 2.10 ulp, once in some millions of the rows of tail_accuracy_test.
-class LaneSums {
- public:
-  HWY_INLINE LaneSums() {
-    for (size_t p = 0; p < kParts; ++p) low_[p] = high_[p] = hn::Zero(Half());
-  }
-
-  /// Adds lane i of `v` to sum p kLanes + i.
-  HWY_INLINE void Add(size_t p, V v) {
-    const Half d;
-#if LOSSD_NO_FMA
-    HWY_ALIGN float lanes[kLanes];
-    HWY_ALIGN double wide[kLanes];
-    hn::Store(v, D(), lanes);
-    for (size_t i = 0; i < kLanes; ++i) wide[i] = static_cast<double>(lanes[i]);
-    low_[p] = hn::Add(low_[p], hn::Load(d, wide));
-    if (kLanes > 1) high_[p] = hn::Add(high_[p], hn::Load(d, wide + kLanes / 2));
-#else
-    const hn::Half<D> half;
-    low_[p] = hn::Add(low_[p], hn::PromoteTo(d, hn::LowerHalf(half, v)));
-    high_[p] = hn::Add(high_[p], hn::PromoteTo(d, hn::UpperHalf(half, v)));
-#endif
-  }
-
-  /// `to` is aligned for vectors.
-  HWY_INLINE void StoreTo(double* to) const {
-    for (size_t p = 0; p < kParts; ++p) {
-      hn::Store(low_[p], Half(), to + p * kLanes);
-      if (kLanes > 1) hn::Store(high_[p], Half(), to + p * kLanes + kLanes / 2);
-    }
-  }
-
- private:
-  using Half = hn::CappedTag<double, kLanes == 1 ? 1 : kLanes / 2>;
-  hn::Vec<Half> low_[kParts];
-  hn::Vec<Half> high_[kParts];
-};
-
 }  // namespace lossd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

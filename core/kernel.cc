@@ -7,8 +7,10 @@
 
 #include "core/load.h"
 #include "core/plan.h"
-#include "core/row_evaluator-inl.h"
 #include "core/row_kernels.h"
+#include "core/row_outputs-inl.h"
+#include "core/sharp_evaluator-inl.h"
+#include "core/soft_evaluator-inl.h"
 #include "core/strided_tile-inl.h"
 #include "core/tile_evaluator-inl.h"
 #include "hwy/cache_control.h"
@@ -17,9 +19,9 @@ namespace lossd {
 namespace {
 
 /// Classes contiguous: rows are evaluated where they lie.
-template <typename T, typename P>
-void EvaluateContiguous(RowEvaluator<T, P>* evaluator, const Plan& plan, const Slab& slab,
-                        int64_t begin, int64_t end) {
+template <typename T, typename P, typename Evaluator>
+void EvaluateContiguous(Evaluator* evaluator, const Plan& plan, const Slab& slab, int64_t begin,
+                        int64_t end) {
   const auto classes = static_cast<size_t>(plan.classes());
   for (int64_t at = begin; at < end; ++at) {
     const size_t element = static_cast<size_t>(at) * classes;
@@ -33,8 +35,8 @@ void EvaluateContiguous(RowEvaluator<T, P>* evaluator, const Plan& plan, const S
 }
 
 /// Classes strided: tiles of positions are transposed into rows, evaluated, and transposed back.
-template <typename T, typename P>
-void EvaluateStrided(const RowContext& context, RowEvaluator<T, P>* evaluator, const Slab& slab,
+template <typename T, typename P, typename Evaluator>
+void EvaluateStrided(const RowContext& context, Evaluator* evaluator, const Slab& slab,
                      int64_t begin, int64_t end, Scratch* scratch) {
   const Plan& plan = *context.plan;
   const int64_t inner = plan.inner();
@@ -50,21 +52,30 @@ void EvaluateStrided(const RowContext& context, RowEvaluator<T, P>* evaluator, c
   }
 }
 
+/// Rows one by one.
+template <typename T, typename P, typename Evaluator>
+void EvaluateEach(const RowContext& context, Evaluator* evaluator, const Slab& slab, int64_t begin,
+                  int64_t end, Scratch* scratch) {
+  if (context.plan->inner() == 1) {
+    return EvaluateContiguous<T, P>(evaluator, *context.plan, slab, begin, end);
+  }
+  EvaluateStrided<T, P>(context, evaluator, slab, begin, end, scratch);
+}
+
 /// Few classes: tiles of positions, wherever their classes lie; what a tile leaves, by itself.
-template <typename T, typename P>
-void EvaluateTiles(const RowContext& context, RowEvaluator<T, P>* evaluator, const Slab& slab,
-                   int64_t begin, int64_t end, RowTotals* totals, Scratch* scratch) {
+template <typename T>
+void EvaluateTiles(const RowContext& context, const Slab& slab, int64_t begin, int64_t end,
+                   RowTotals* totals, Scratch* scratch) {
+  RowContext rows = context;
+  rows.stream_gradients = false;
+  SharpEvaluator<T> evaluator(rows, totals, scratch);
   TileEvaluator<T> tiles(context, totals, scratch);
   const Plan& plan = *context.plan;
   const int64_t inner = plan.inner();
   const auto classes = static_cast<size_t>(plan.classes());
   const auto most = static_cast<int64_t>(TilePositions(classes));
   const auto evaluate_one = [&](int64_t at) {
-    if (inner == 1) {
-      EvaluateContiguous(evaluator, plan, slab, at, at + 1);
-    } else {
-      EvaluateStrided(context, evaluator, slab, at, at + 1, scratch);
-    }
+    EvaluateEach<T, T>(context, &evaluator, slab, at, at + 1, scratch);
   };
   TileLayout layout{classes, 0, static_cast<size_t>(inner), inner == 1 ? classes : 1};
   for (int64_t at = begin; at < end; at += static_cast<int64_t>(layout.count)) {
@@ -84,23 +95,24 @@ void EvaluateTiles(const RowContext& context, RowEvaluator<T, P>* evaluator, con
 void EvaluateRows(const RowContext& context, const Slab& slab, int64_t begin, int64_t end,
                   RowTotals* totals, Scratch* scratch) {
   const Plan& plan = *context.plan;
+  // Rows of strided classes are written to a tile first: not past the caches.
+  RowContext rows = context;
+  rows.stream_gradients = context.stream_gradients && plan.inner() == 1;
   WithFloatingType(plan.input().dtype, [&](auto input_type) {
     using T = decltype(input_type);
+    if constexpr (!std::is_same_v<T, double>) {
+      if (TileEvaluator<T>::Serves(plan)) {
+        return EvaluateTiles<T>(context, slab, begin, end, totals, scratch);
+      }
+    }
+    if (IsSharp(plan)) {
+      SharpEvaluator<T> evaluator(rows, totals, scratch);
+      return EvaluateEach<T, T>(context, &evaluator, slab, begin, end, scratch);
+    }
     const auto run = [&](auto target_type) {
       using P = decltype(target_type);
-      // Rows of strided classes are written to a tile first: not past the caches.
-      RowContext rows = context;
-      rows.stream_gradients = context.stream_gradients && plan.inner() == 1;
-      RowEvaluator<T, P> evaluator(rows, totals, scratch);
-      if (TileEvaluator<T>::Serves(plan)) {
-        if constexpr (!std::is_same_v<T, double>) {
-          EvaluateTiles(context, &evaluator, slab, begin, end, totals, scratch);
-        }
-      } else if (plan.inner() == 1) {
-        EvaluateContiguous(&evaluator, plan, slab, begin, end);
-      } else {
-        EvaluateStrided(context, &evaluator, slab, begin, end, scratch);
-      }
+      SoftEvaluator<T, P> evaluator(rows, totals, scratch);
+      EvaluateEach<T, P>(context, &evaluator, slab, begin, end, scratch);
     };
     // A probability target has the input's type, or float32 beside a half.
     if (plan.target().dtype == DType::kFloat32) return run(float{});

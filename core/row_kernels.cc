@@ -11,6 +11,7 @@
 //
 #include "core/float_row-inl.h"
 #include "core/float_tile-inl.h"
+#include "core/soft_row-inl.h"
 #include "core/tile_io-inl.h"
 #include "core/wide_row-inl.h"
 #include "hwy/highway.h"
@@ -22,6 +23,8 @@ template <typename T, typename P>
 const RowKernels& KernelsOf() {
   static constexpr RowKernels kWide = {.analyze = nullptr,
                                        .index_gradient = nullptr,
+                                       .analyze_soft = nullptr,
+                                       .soft_gradient = nullptr,
                                        .load_tile = nullptr,
                                        .evaluate_tile = nullptr,
                                        .store_tile = nullptr,
@@ -42,6 +45,8 @@ const RowKernels& KernelsOf() {
       RowKernels kernels = kWide;
       kernels.analyze = &AnalyzeFloatRow<T>;
       kernels.index_gradient = &WriteIndexGradient<T>;
+      kernels.analyze_soft = &AnalyzeSoftRow<T, P>;
+      kernels.soft_gradient = &WriteSoftGradient<T, P>;
       kernels.load_tile = &LoadTile<T>;
       kernels.evaluate_tile = &EvaluateTile;
       kernels.store_tile = &StoreTile<T>;

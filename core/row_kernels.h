@@ -1,10 +1,10 @@
 // Passes over rows of logits: the interface, free of instruction sets.
 //
-// Two families. In float32 arithmetic, for class indices without smoothing over float32 and half
-// types: rows of more than 64 classes one at a time, narrower ones in tiles of many positions. In
-// double, for everything else. The arithmetic of both is fixed: virtual lanes whatever the machine
-// has (sixteen float32, eight double), one fused multiply-add for each that is written, fixed
-// trees, no library functions. So all instruction sets give the same bits.
+// Two families. In float32 arithmetic, for float32 and half types: rows one at a time, those of
+// class indices without smoothing and at most 64 classes in tiles of many positions. In double, for
+// float64 and for rows out of float32's range. The arithmetic of both is fixed: virtual lanes
+// whatever the machine has (sixteen float32, eight double), one fused multiply-add for each that is
+// written, fixed trees, no library functions. So all instruction sets give the same bits.
 //
 // Rows are bytes of the storage type that the kernels were fetched for, at any alignment.
 #ifndef LOSSD_CORE_ROW_KERNELS_H_
@@ -29,12 +29,20 @@ struct FloatRowStats {
   int32_t max_exponent = 0;  ///< That k.
 };
 
-/// What the gradient of a class index is made of.
-struct IndexGradient {
-  float factor = 0;     ///< Of the exponentials.
-  size_t label = 0;     ///< The class whose entry is given:
-  double entry = 0;     ///< before it is rounded to the storage type.
-  bool stream = false;  ///< Written past the caches.
+/// What the passes in float32 find out about a row and its masses.
+struct SoftRowStats {
+  FloatRowStats row;
+  double below = 0;           ///< Sum of m_c (max - x_c), leaving out zero masses.
+  double total = 0;           ///< Sum of m_c.
+  int64_t target_argmax = 0;  ///< Lowest index of the greatest probability, NaN apart.
+};
+
+/// Entries of a gradient that are given beside what the passes compute, before they are rounded to
+/// the storage type; in the order of their classes, no class twice.
+struct GradientEntries {
+  size_t count = 0;
+  size_t at[2] = {};
+  double value[2] = {};
 };
 
 /// Exponentials are kept times this, 1 / 2^61 being undone by a gradient's factor.
@@ -135,10 +143,18 @@ struct MassSource {
 struct RowKernels {
   // In float32. Null for float64.
   FloatRowStats (*analyze)(const std::byte* x, size_t classes);
-  /// out[c] = RN(factor exp(x_c) 2^(61 - max_exponent)) but for the label's own entry; `out` is of
-  /// the same storage type and may be `x`. Needs stats in range.
+  /// out[c] = RN(factor exp(x_c) 2^(61 - max_exponent)) but for the entries; `out` is of the same
+  /// storage type and may be `x`, and is written past the caches with `stream`. Needs stats in
+  /// range.
   void (*index_gradient)(const std::byte* x, size_t classes, const FloatRowStats& stats,
-                         const IndexGradient& gradient, std::byte* out);
+                         float factor, const GradientEntries& entries, bool stream, std::byte* out);
+  /// For masses on many classes; of use where the row is in range and `total` is finite.
+  SoftRowStats (*analyze_soft)(const std::byte* x, size_t classes, const MassSource& masses);
+  /// out[c] = RN(factor exp(x_c) 2^(61 - max_exponent) - scale m_c) but for the entries; otherwise
+  /// as index_gradient.
+  void (*soft_gradient)(const std::byte* x, size_t classes, const FloatRowStats& stats,
+                        double factor, double scale, const MassSource& masses,
+                        const GradientEntries& entries, bool stream, std::byte* out);
   void (*load_tile)(const std::byte* from, const TileLayout& layout, FloatTile* tile);
   void (*evaluate_tile)(FloatTile* tile);
   /// Writes the gradients of the positions that are good.

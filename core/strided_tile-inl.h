@@ -5,12 +5,13 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "core/dtype.h"
 #include "core/kernel.h"
 #include "core/plan.h"
-#include "core/row_evaluator-inl.h"
 #include "core/row_kernels.h"
+#include "core/row_outputs-inl.h"
 
 namespace lossd {
 

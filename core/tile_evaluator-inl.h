@@ -7,13 +7,14 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <type_traits>
 #include <variant>
 
 #include "core/kernel.h"
 #include "core/load.h"
 #include "core/plan.h"
-#include "core/row_evaluator-inl.h"
 #include "core/row_kernels.h"
+#include "core/row_outputs-inl.h"
 #include "core/summary.h"
 
 namespace lossd {
@@ -24,7 +25,8 @@ class TileEvaluator {
  public:
   /// Whether rows are evaluated in tiles: float32 arithmetic and few classes.
   static bool Serves(const Plan& plan) {
-    return ServedInFloat<T>(plan) && static_cast<size_t>(plan.classes()) <= kMaxTileClasses;
+    return IsSharp(plan) && !std::is_same_v<T, double> &&
+           static_cast<size_t>(plan.classes()) <= kMaxTileClasses;
   }
 
   TileEvaluator(const RowContext& context, RowTotals* totals, Scratch* scratch)

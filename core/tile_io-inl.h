@@ -15,6 +15,7 @@
 #include <type_traits>
 
 #include "core/float_vec-inl.h"
+#include "core/gradient_row-inl.h"
 #include "core/load.h"
 #include "core/row_kernels.h"
 #include "core/transpose-inl.h"

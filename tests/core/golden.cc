@@ -79,8 +79,8 @@ void AddFloatRow(const RowKernels& kernels, const std::vector<std::byte>& x, siz
   hash->Add(stats.max_mantissa);
   for (const bool stream : {false, true}) {
     std::vector<std::byte> scaled(x.size());
-    kernels.index_gradient(x.data(), classes, stats,
-                           {-0x1.234566p-63F, classes / 2, -0x1.7654321p-2, stream}, scaled.data());
+    kernels.index_gradient(x.data(), classes, stats, -0x1.234566p-63F,
+                           {1, {classes / 2}, {-0x1.7654321p-2}}, stream, scaled.data());
     AddBytes(scaled, hash);
   }
 }

@@ -98,9 +98,8 @@ TEST_F(TargetsTest, AChangedFactorIsSeen) {
   ASSERT_TRUE(stats.in_range);
   std::vector<float> a(5);
   std::vector<float> b(5);
-  // The label's entry is 0 in both.
   const auto scale = [&](float factor, std::vector<float>* to) {
-    kernels.index_gradient(BytesOf(x), 5, stats, {.factor = factor},
+    kernels.index_gradient(BytesOf(x), 5, stats, factor, {}, false,
                            reinterpret_cast<std::byte*>(to->data()));
   };
   scale(0x1p-61F, &a);
@@ -165,8 +164,8 @@ TEST_F(TargetsTest, StreamedGradientsAreThePlainOnes) {
         const size_t offset = label * size % 64 + 64;
         alignas(64) std::byte memory[2][1024] = {};
         for (const bool stream : {false, true}) {
-          kernels.index_gradient(x.bytes.data(), kClasses, stats,
-                                 {-0x1.8p-62F, label, 0.625, stream}, memory[stream] + offset);
+          kernels.index_gradient(x.bytes.data(), kClasses, stats, -0x1.8p-62F,
+                                 {1, {label}, {0.625}}, stream, memory[stream] + offset);
         }
         ASSERT_EQ(std::memcmp(memory[0], memory[1], sizeof(memory[0])), 0)
             << InstructionSet() << " " << Name(dtype) << " " << label;

@@ -1,0 +1,129 @@
+// Everything about one row whose mass lies on one class, a class index without smoothing: which
+// passes serve it, its loss, counts and gradients.
+#ifndef LOSSD_CORE_SHARP_EVALUATOR_INL_H_
+#define LOSSD_CORE_SHARP_EVALUATOR_INL_H_
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "core/kernel.h"
+#include "core/labels.h"
+#include "core/math.h"
+#include "core/plan.h"
+#include "core/row_kernels.h"
+#include "core/row_outputs-inl.h"
+#include "core/summary.h"
+
+namespace lossd {
+
+/// Evaluates rows of storage type T.
+template <typename T>
+class SharpEvaluator {
+ public:
+  SharpEvaluator(const RowContext& context, RowTotals* totals, Scratch* scratch)
+      : context_(context),
+        plan_(*context.plan),
+        kernels_(GetRowKernels(plan_.input().dtype, plan_.input().dtype)),
+        outputs_(context, totals),
+        classes_(static_cast<size_t>(plan_.classes())),
+        greatest_weight_(GreatestWeight(classes_)) {
+    scratch->exponentials.resize(classes_);
+    exponentials_ = scratch->exponentials.data();
+  }
+
+  /// `at` is the position in the slab.
+  void Evaluate(const RowData& data, const Slab& slab, int64_t at) {
+    const int64_t label = context_.labels->At(slab.first_position + at);
+    const bool ignored = label < 0;
+    if (ignored && slab.log_sum_exp == nullptr) return outputs_.StoreIgnored(data, slab, at);
+    if (!std::is_same_v<T, double> && classes_ > kMaxTileClasses &&
+        EvaluateFloat(label, data, slab, at)) {
+      return;
+    }
+    EvaluateWide(label, data, slab, at);
+  }
+
+ private:
+  /// False, with nothing written, where the row needs the passes in double.
+  bool EvaluateFloat(int64_t label, const RowData& data, const Slab& slab, int64_t at) {
+    const FloatRowStats stats = kernels_.analyze(data.input, classes_);
+    if (!stats.in_range) return false;
+    const double log_norm = Log1pNonNegative(stats.tail);
+    double weight = 0;
+    double scale = 0;
+    // What exponentials are multiplied by: p_c = exp(x_c) / (exp(max) (1 + tail)).
+    double factor = 0;
+    if (label >= 0) {
+      weight = plan_.WeightOf(label);
+      scale = outputs_.ScaleAt(slab, at);
+      factor = weight * scale / ((1.0 + stats.tail) * stats.max_mantissa) * kExponentialScale;
+      if (!(std::abs(weight) <= greatest_weight_)) return false;
+      if (data.grad_input != nullptr && !FactorFits(factor)) return false;
+    }
+    const auto max = static_cast<double>(stats.max);
+    outputs_.StoreLogSumExp(slab, at, max + log_norm);
+    if (label < 0) {
+      outputs_.StoreIgnored(data, slab, at);
+      return true;
+    }
+    const auto y = static_cast<size_t>(label);
+    outputs_.Count(stats.argmax, data.input, y);
+    const double difference = RowOutputs<T>::LogitAt(data.input, y) - max;
+    const double negative_log = log_norm - difference;
+    outputs_.StoreLoss(slab, at, weight == 0.0 ? 0.0 : weight * negative_log);
+    if (context_.class_sums != nullptr) context_.class_sums->AddOne(label, scale * negative_log);
+    if (data.grad_input == nullptr) return true;
+    // Minus the sum of the others; the maximum's own term is 1 and no part of the tail.
+    const double others =
+        label == stats.argmax ? stats.tail : 1.0 + (stats.tail - ExpNonPositive(difference));
+    const double entry = -(weight * scale / (1.0 + stats.tail)) * others;
+    kernels_.index_gradient(data.input, classes_, stats, static_cast<float>(factor),
+                            {1, {y}, {entry}}, context_.stream_gradients, data.grad_input);
+    return true;
+  }
+
+  /// The passes in double.
+  void EvaluateWide(int64_t label, const RowData& data, const Slab& slab, int64_t at) {
+    const WideRowStats stats = kernels_.analyze_wide(data.input, classes_, exponentials_);
+    outputs_.StoreLogSumExp(slab, at, stats.valid ? stats.max + stats.log_norm : kNaN);
+    if (label < 0) return outputs_.StoreIgnored(data, slab, at);
+    const double scale = outputs_.ScaleAt(slab, at);
+    const auto y = static_cast<size_t>(label);
+    if (stats.valid) outputs_.Count(stats.argmax, data.input, y);
+    const double weight = plan_.WeightOf(label);
+    const double logit = RowOutputs<T>::LogitAt(data.input, y);
+    double loss = kNaN;
+    if (stats.valid) loss = weight == 0.0 ? 0.0 : TimesNegativeLog<T>(stats, weight, logit);
+    outputs_.StoreLoss(slab, at, loss);
+    if (context_.class_sums != nullptr) {
+      const double term = stats.valid ? TimesNegativeLog<T>(stats, scale, logit) : kNaN;
+      context_.class_sums->AddOne(label, term);
+    }
+    if (data.grad_input == nullptr) return;
+    if (!stats.valid) return outputs_.template FillNaN<T>(data.grad_input);
+    WriteWideGradient(stats, y, weight * scale, data.grad_input);
+  }
+
+  /// own x (p_c - [c = y]); the target's own entry is minus the sum of the others.
+  void WriteWideGradient(const WideRowStats& stats, size_t label, double own, std::byte* to) const {
+    const double factor = own / NormOf<T>(stats);
+    kernels_.scale_wide(exponentials_, classes_, factor, to);
+    const bool top = static_cast<int64_t>(label) == stats.argmax;
+    const double others = top ? stats.tail : kWideScale<T> + (stats.tail - exponentials_[label]);
+    RowOutputs<T>::template Store<T>(to, static_cast<int64_t>(label), -Unscale<T>(factor, others));
+  }
+
+  const RowContext& context_;
+  const Plan& plan_;
+  const RowKernels& kernels_;
+  RowOutputs<T> outputs_;
+  size_t classes_;
+  double greatest_weight_;
+  double* exponentials_ = nullptr;
+};
+
+}  // namespace lossd
+
+#endif  // LOSSD_CORE_SHARP_EVALUATOR_INL_H_
