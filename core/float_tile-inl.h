@@ -26,20 +26,17 @@ namespace lossd::HWY_NAMESPACE {
 
 static_assert(kBlock == kGroup);
 
-/// The maximum of each lane, its index and exponent.
-HWY_INLINE void FindGroupMaxima(FloatTile* tile, size_t group, TileNumbers* numbers) {
+/// The maxima of sixteen lanes over [classes, step] and their lowest indices.
+HWY_INLINE void FindMaxima(const float* from, size_t classes, size_t step, V (&top)[kParts],
+                           V (&argmax)[kParts]) {
   const D d;
-  V top[kParts];
-  V argmax[kParts];
   V index = hn::Zero(d);
-  const size_t begin = numbers->begin + group;
-  const float* from = tile->logits + begin;
   for (size_t p = 0; p < kParts; ++p) {
     top[p] = hn::Load(d, from + p * kLanes);
     argmax[p] = index;
   }
-  for (size_t c = 1; c < tile->classes; ++c) {
-    from += tile->step;
+  for (size_t c = 1; c < classes; ++c) {
+    from += step;
     index = hn::Add(index, hn::Set(d, 1.0F));
     for (size_t p = 0; p < kParts; ++p) {
       const V x = hn::Load(d, from + p * kLanes);
@@ -47,6 +44,15 @@ HWY_INLINE void FindGroupMaxima(FloatTile* tile, size_t group, TileNumbers* numb
       top[p] = hn::Max(x, top[p]);
     }
   }
+}
+
+/// The maximum of each lane, its index and exponent.
+HWY_INLINE void FindGroupMaxima(FloatTile* tile, size_t group, TileNumbers* numbers) {
+  const D d;
+  V top[kParts];
+  V argmax[kParts];
+  const size_t begin = numbers->begin + group;
+  FindMaxima(tile->logits + begin, tile->classes, tile->step, top, argmax);
   for (size_t p = 0; p < kParts; ++p) {
     const size_t at = group + p * kLanes;
     hn::Store(top[p], d, numbers->max + at);

@@ -18,19 +18,23 @@
 namespace lossd {
 namespace {
 
+/// Pointers to an element of the slab.
+template <typename T, typename P>
+RowData DataAt(const Slab& slab, size_t element) {
+  const auto offset = [&](auto* base, size_t size) {
+    return base == nullptr ? nullptr : base + element * size;
+  };
+  return {offset(slab.input, sizeof(T)), offset(slab.target, sizeof(P)),
+          offset(slab.grad_input, sizeof(T)), offset(slab.grad_target, sizeof(P))};
+}
+
 /// Classes contiguous: rows are evaluated where they lie.
 template <typename T, typename P, typename Evaluator>
 void EvaluateContiguous(Evaluator* evaluator, const Plan& plan, const Slab& slab, int64_t begin,
                         int64_t end) {
   const auto classes = static_cast<size_t>(plan.classes());
   for (int64_t at = begin; at < end; ++at) {
-    const size_t element = static_cast<size_t>(at) * classes;
-    const auto offset = [&](auto* base, size_t size) {
-      return base == nullptr ? nullptr : base + element * size;
-    };
-    evaluator->Evaluate({offset(slab.input, sizeof(T)), offset(slab.target, sizeof(P)),
-                         offset(slab.grad_input, sizeof(T)), offset(slab.grad_target, sizeof(P))},
-                        slab, at);
+    evaluator->Evaluate(DataAt<T, P>(slab, static_cast<size_t>(at) * classes), slab, at);
   }
 }
 
@@ -63,31 +67,44 @@ void EvaluateEach(const RowContext& context, Evaluator* evaluator, const Slab& s
 }
 
 /// Few classes: tiles of positions, wherever their classes lie; what a tile leaves, by itself.
-template <typename T>
+template <typename T, typename P, typename Evaluator>
 void EvaluateTiles(const RowContext& context, const Slab& slab, int64_t begin, int64_t end,
                    RowTotals* totals, Scratch* scratch) {
-  RowContext rows = context;
-  rows.stream_gradients = false;
-  SharpEvaluator<T> evaluator(rows, totals, scratch);
-  TileEvaluator<T> tiles(context, totals, scratch);
+  RowContext one = context;
+  one.stream_gradients = false;
+  Evaluator evaluator(one, totals, scratch);
+  TileEvaluator<T, P> tiles(context, totals, scratch);
+  const auto evaluate_one = [&](int64_t at) {
+    EvaluateEach<T, P>(one, &evaluator, slab, at, at + 1, scratch);
+  };
   const Plan& plan = *context.plan;
   const int64_t inner = plan.inner();
   const auto classes = static_cast<size_t>(plan.classes());
   const auto most = static_cast<int64_t>(TilePositions(classes));
-  const auto evaluate_one = [&](int64_t at) {
-    EvaluateEach<T, T>(context, &evaluator, slab, at, at + 1, scratch);
-  };
   TileLayout layout{classes, 0, static_cast<size_t>(inner), inner == 1 ? classes : 1};
   for (int64_t at = begin; at < end; at += static_cast<int64_t>(layout.count)) {
     const int64_t within = at % inner;
     const int64_t row_end = inner == 1 ? end : std::min(end, at - within + inner);
     layout.count = static_cast<size_t>(std::min(most, row_end - at));
-    const size_t offset =
-        (static_cast<size_t>(at - within) * classes + static_cast<size_t>(within)) * sizeof(T);
-    tiles.Evaluate(slab.input + offset,
-                   slab.grad_input == nullptr ? nullptr : slab.grad_input + offset, slab, at,
-                   layout, evaluate_one);
+    const size_t element = static_cast<size_t>(at - within) * classes + static_cast<size_t>(within);
+    tiles.Evaluate(DataAt<T, P>(slab, element), slab, at, layout, evaluate_one);
   }
+}
+
+/// Rows of the evaluator's kind, in tiles where those serve.
+template <typename T, typename P, typename Evaluator>
+void EvaluateRange(const RowContext& context, const Slab& slab, int64_t begin, int64_t end,
+                   RowTotals* totals, Scratch* scratch) {
+  if constexpr (!std::is_same_v<T, double>) {
+    if (TileEvaluator<T, P>::Serves(*context.plan)) {
+      return EvaluateTiles<T, P, Evaluator>(context, slab, begin, end, totals, scratch);
+    }
+  }
+  // Rows of strided classes are written to a tile first: not past the caches.
+  RowContext rows = context;
+  rows.stream_gradients = context.stream_gradients && context.plan->inner() == 1;
+  Evaluator evaluator(rows, totals, scratch);
+  EvaluateEach<T, P>(context, &evaluator, slab, begin, end, scratch);
 }
 
 }  // namespace
@@ -95,24 +112,14 @@ void EvaluateTiles(const RowContext& context, const Slab& slab, int64_t begin, i
 void EvaluateRows(const RowContext& context, const Slab& slab, int64_t begin, int64_t end,
                   RowTotals* totals, Scratch* scratch) {
   const Plan& plan = *context.plan;
-  // Rows of strided classes are written to a tile first: not past the caches.
-  RowContext rows = context;
-  rows.stream_gradients = context.stream_gradients && plan.inner() == 1;
   WithFloatingType(plan.input().dtype, [&](auto input_type) {
     using T = decltype(input_type);
-    if constexpr (!std::is_same_v<T, double>) {
-      if (TileEvaluator<T>::Serves(plan)) {
-        return EvaluateTiles<T>(context, slab, begin, end, totals, scratch);
-      }
-    }
     if (IsSharp(plan)) {
-      SharpEvaluator<T> evaluator(rows, totals, scratch);
-      return EvaluateEach<T, T>(context, &evaluator, slab, begin, end, scratch);
+      return EvaluateRange<T, T, SharpEvaluator<T>>(context, slab, begin, end, totals, scratch);
     }
     const auto run = [&](auto target_type) {
       using P = decltype(target_type);
-      SoftEvaluator<T, P> evaluator(rows, totals, scratch);
-      EvaluateEach<T, P>(context, &evaluator, slab, begin, end, scratch);
+      EvaluateRange<T, P, SoftEvaluator<T, P>>(context, slab, begin, end, totals, scratch);
     };
     // A probability target has the input's type, or float32 beside a half.
     if (plan.target().dtype == DType::kFloat32) return run(float{});

@@ -12,6 +12,7 @@
 #include "core/float_row-inl.h"
 #include "core/float_tile-inl.h"
 #include "core/soft_row-inl.h"
+#include "core/soft_tile-inl.h"
 #include "core/tile_io-inl.h"
 #include "core/wide_row-inl.h"
 #include "hwy/highway.h"
@@ -26,7 +27,9 @@ const RowKernels& KernelsOf() {
                                        .analyze_soft = nullptr,
                                        .soft_gradient = nullptr,
                                        .load_tile = nullptr,
+                                       .load_tile_target = nullptr,
                                        .evaluate_tile = nullptr,
+                                       .evaluate_soft_tile = nullptr,
                                        .store_tile = nullptr,
                                        .gather = &GatherElements<T>,
                                        .gather_target = &GatherElements<P>,
@@ -48,7 +51,9 @@ const RowKernels& KernelsOf() {
       kernels.analyze_soft = &AnalyzeSoftRow<T, P>;
       kernels.soft_gradient = &WriteSoftGradient<T, P>;
       kernels.load_tile = &LoadTile<T>;
+      kernels.load_tile_target = &LoadTileTarget<P>;
       kernels.evaluate_tile = &EvaluateTile;
+      kernels.evaluate_soft_tile = &EvaluateSoftTile;
       kernels.store_tile = &StoreTile<T>;
       return kernels;
     }();

@@ -1,7 +1,7 @@
 // Passes over rows of logits: the interface, free of instruction sets.
 //
-// Two families. In float32 arithmetic, for float32 and half types: rows one at a time, those of
-// class indices without smoothing and at most 64 classes in tiles of many positions. In double, for
+// Two families. In float32 arithmetic, for float32 and half types: rows of more than 64
+// classes one at a time, narrower ones in tiles of many positions. In double, for
 // float64 and for rows out of float32's range. The arithmetic of both is fixed: virtual lanes
 // whatever the machine has (sixteen float32, eight double), one fused multiply-add for each that is
 // written, fixed trees, no library functions. So all instruction sets give the same bits.
@@ -95,17 +95,27 @@ struct TileLayout {
 /// Positions with their classes apart, [classes, kTilePositions at most].
 struct FloatTile {
   size_t classes = 0;
+  size_t count = 0;       ///< Positions.
   size_t step = 0;        ///< Positions from a class to the next: `count` rounded up to groups.
   bool gradient = false;  ///< Whether the gradient is wanted.
   bool logs = false;      ///< Whether negative_logs and log_sum_exps are wanted.
-  const double* class_weight = nullptr;        ///< Null: all 1. Values of float32.
+  const double* class_weight = nullptr;  ///< Null: all 1. Values of float32.
+  // Where masses lie on many classes: those of a class are w_c (sharp t_c + smooth).
+  bool probabilities = false;  ///< Whether `targets` are given; otherwise t_c = 0, and labels have
+                               ///< a mass of sharp w_y of their own.
+  double sharp = 1;
+  double smooth = 0;
+  double spread = 0;                           ///< smooth times the sum of weights.
   alignas(64) float logits[kTileElements];     ///< [classes, step]; unused lanes are finite.
-  alignas(64) int32_t labels[kTilePositions];  ///< -1 where there is none.
+  alignas(64) float targets[kTileElements];    ///< Likewise.
+  alignas(64) int32_t labels[kTilePositions];  ///< -1 where there is none; with probabilities a
+                                               ///< result, the first index of the greatest.
   alignas(64) float scales[kTilePositions];    ///< What gradients are multiplied by.
   // Results.
   alignas(64) float gradients[kTileElements];        ///< [classes, step]
   alignas(64) float losses[kTilePositions];          ///< Weighted and rounded; 0 without a label.
-  alignas(64) double negative_logs[kTilePositions];  ///< -l_y
+  alignas(64) double negative_logs[kTilePositions];  ///< -l_y; not of many classes' masses.
+  alignas(64) double log_norms[kTilePositions];      ///< log(1 + tail), for those alone.
   alignas(64) double log_sum_exps[kTilePositions];
   alignas(64) int32_t argmax[kTilePositions];  ///< Lowest index of the maximum.
   bool good[kTilePositions];  ///< False: needs the passes in double; its results are void.
@@ -156,7 +166,9 @@ struct RowKernels {
                         double factor, double scale, const MassSource& masses,
                         const GradientEntries& entries, bool stream, std::byte* out);
   void (*load_tile)(const std::byte* from, const TileLayout& layout, FloatTile* tile);
+  void (*load_tile_target)(const std::byte* from, const TileLayout& layout, FloatTile* tile);
   void (*evaluate_tile)(FloatTile* tile);
+  void (*evaluate_soft_tile)(FloatTile* tile);
   /// Writes the gradients of the positions that are good.
   void (*store_tile)(const TileLayout& layout, bool stream, FloatTile* tile, std::byte* to);
 

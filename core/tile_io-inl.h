@@ -109,15 +109,17 @@ inline bool IsAligned(const float* at) {
   return reinterpret_cast<uintptr_t>(at) % alignof(float) == 0;
 }
 
-/// Gathers logits; lanes beyond the layout's positions get zeros.
+/// Gathers elements of storage type T to `to`, [classes, step] of the tile; lanes beyond the
+/// layout's positions get zeros.
 template <typename T>
-void LoadTile(const std::byte* from, const TileLayout& layout, FloatTile* tile) {
+HWY_INLINE void LoadLanes(const std::byte* from, const TileLayout& layout, FloatTile* tile,
+                          float* to) {
   const T* x = reinterpret_cast<const T*>(from);
   const size_t classes = tile->classes = layout.classes;
-  const size_t count = layout.count;
+  const size_t count = tile->count = layout.count;
   const size_t step = tile->step = (count + kGroup - 1) / kGroup * kGroup;
   for (size_t c = 0; c < classes && count < step; ++c) {
-    std::fill(tile->logits + c * step + count, tile->logits + (c + 1) * step, 0.0F);
+    std::fill(to + c * step + count, to + (c + 1) * step, 0.0F);
   }
   if (layout.position_step == 1) {
     for (size_t c = 0; c < classes; ++c) {
@@ -125,15 +127,24 @@ void LoadTile(const std::byte* from, const TileLayout& layout, FloatTile* tile) 
       // The next tile's run: the processor does not foresee so many streams at once. Asking never
       // faults.
       for (size_t i = 0; i < count; i += 64 / sizeof(T)) hwy::Prefetch(run + count + i);
-      WidenRun(run, count, tile->logits + c * step);
+      WidenRun(run, count, to + c * step);
     }
     return;
   }
   if constexpr (std::is_same_v<T, float>) {
-    if (IsAligned(x)) return MoveRows<true>(x, count, classes, tile->logits, step);
+    if (IsAligned(x)) return MoveRows<true>(x, count, classes, to, step);
   }
   WidenRun(x, count * classes, tile->rows);
-  MoveRows<true>(tile->rows, count, classes, tile->logits, step);
+  MoveRows<true>(tile->rows, count, classes, to, step);
+}
+
+template <typename T>
+void LoadTile(const std::byte* from, const TileLayout& layout, FloatTile* tile) {
+  LoadLanes<T>(from, layout, tile, tile->logits);
+}
+template <typename P>
+void LoadTileTarget(const std::byte* from, const TileLayout& layout, FloatTile* tile) {
+  LoadLanes<P>(from, layout, tile, tile->targets);
 }
 
 /// Scatters the gradients of those lanes alone that are good.
