@@ -19,7 +19,7 @@
 namespace lossd {
 namespace {
 
-constexpr uint64_t kGolden = 0xba39a88f4f026e8d;
+constexpr uint64_t kGolden = 0x18effe37d3596d3e;
 
 /// FNV-1a over values as bits.
 class Hash {
@@ -120,6 +120,30 @@ void AddWideRow(const RowKernels& kernels, DType input, DType target,
   }
 }
 
+/// The passes in float32 over one row with masses on many classes.
+void AddSoftRow(const RowKernels& kernels, DType target, const std::vector<std::byte>& x,
+                const std::vector<double>& shares, size_t classes, Hash* hash) {
+  const std::vector<std::byte> t = Narrowed(target, shares);
+  for (const MassSource& masses :
+       {MassSource{nullptr, nullptr, 0.9, 0.1 / 7.0}, MassSource{nullptr, shares.data(), 0.9, 0.01},
+        MassSource{t.data(), nullptr, 0.9, 0.1 / 7.0},
+        MassSource{t.data(), shares.data(), 1.0, 0.0}}) {
+    const SoftRowStats stats = kernels.analyze_soft(x.data(), classes, masses);
+    hash->Add(uint64_t{stats.row.in_range});
+    if (!stats.row.in_range) continue;
+    hash->Add(stats.row.tail);
+    hash->Add(stats.below);
+    hash->Add(stats.total);
+    hash->Add(static_cast<uint64_t>(stats.target_argmax));
+    for (const bool stream : {false, true}) {
+      std::vector<std::byte> out(x.size());
+      kernels.soft_gradient(x.data(), classes, stats.row, 0x1.234566p-63, -0.3, masses,
+                            {1, {classes / 3}, {0.7}}, stream, out.data());
+      AddBytes(out, hash);
+    }
+  }
+}
+
 void AddRows(DType input, DType target, Generator* generator, Hash* hash) {
   const RowKernels& kernels = GetRowKernels(input, target);
   for (const size_t classes : {1U, 2U, 17U, 64U, 65U, 100U, 129U, 1000U, 1024U, 1025U, 4097U}) {
@@ -131,9 +155,25 @@ void AddRows(DType input, DType target, Generator* generator, Hash* hash) {
       // A maximum far above what comes before it, so that references change in mid-row.
       logits[generator->Next() % classes] = range == 100 ? 300.5 : 0.5;
       const std::vector<std::byte> x = Narrowed(input, logits);
-      if (kernels.analyze != nullptr) AddFloatRow(kernels, x, classes, hash);
+      if (kernels.analyze != nullptr) {
+        AddFloatRow(kernels, x, classes, hash);
+        AddSoftRow(kernels, target, x, shares, classes, hash);
+      }
       AddWideRow(kernels, input, target, x, shares, classes, hash);
     }
+  }
+}
+
+void AddTile(const RowKernels& kernels, const TileLayout& layout, FloatTile* tile, Hash* hash) {
+  std::vector<std::byte> out(layout.classes * layout.count * 4);
+  kernels.store_tile(layout, layout.classes % 2 == 0, tile, out.data());
+  AddBytes(out, hash);
+  for (size_t i = 0; i < layout.count; ++i) {
+    hash->Add(uint64_t{tile->good[i]});
+    if (!tile->good[i]) continue;
+    hash->Add(tile->losses[i]);
+    hash->Add(tile->log_sum_exps[i]);
+    hash->Add(static_cast<uint64_t>(tile->argmax[i]));
   }
 }
 
@@ -152,20 +192,27 @@ void AddTiles(DType input, Generator* generator, Hash* hash) {
     }
     tile->gradient = true;
     tile->logs = true;
+    std::vector<double> shares(classes * count);
+    for (double& value : shares) value = static_cast<double>(generator->Next() % 64) / 64.0;
+    const std::vector<std::byte> t = Narrowed(input, shares);
     for (const TileLayout& layout :
          {TileLayout{classes, count, 1, classes}, TileLayout{classes, count, count, 1}}) {
       kernels.load_tile(x.data(), layout, tile.get());
       kernels.evaluate_tile(tile.get());
-      std::vector<std::byte> out(x.size());
-      kernels.store_tile(layout, classes % 2 == 0, tile.get(), out.data());
-      AddBytes(out, hash);
+      AddTile(kernels, layout, tile.get(), hash);
       for (size_t i = 0; i < count; ++i) {
-        hash->Add(uint64_t{tile->good[i]});
-        if (!tile->good[i]) continue;
-        hash->Add(tile->losses[i]);
-        hash->Add(tile->negative_logs[i]);
-        hash->Add(tile->log_sum_exps[i]);
-        hash->Add(static_cast<uint64_t>(tile->argmax[i]));
+        if (tile->good[i]) hash->Add(tile->negative_logs[i]);
+      }
+      tile->sharp = 0.9;
+      tile->smooth = 0.1 / static_cast<double>(classes);
+      tile->spread = 0.1;
+      // Labels are a result with probabilities.
+      for (const bool probabilities : {false, true}) {
+        tile->probabilities = probabilities;
+        kernels.load_tile_target(t.data(), layout, tile.get());
+        kernels.evaluate_soft_tile(tile.get());
+        AddTile(kernels, layout, tile.get(), hash);
+        for (size_t i = 0; i < count; ++i) hash->Add(static_cast<uint64_t>(tile->labels[i]));
       }
     }
   }

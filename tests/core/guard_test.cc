@@ -95,8 +95,19 @@ TEST(Guard, NoByteBeyondATensorIsTouched) {
         for (const int64_t rows : {1, 3, 17, 40}) {
           const std::vector<double> x(static_cast<size_t>(rows * classes), 0.25);
           const std::vector<double> labels(static_cast<size_t>(rows), 0.0);
-          CheckGuarded(MakeIndex(dtype, {rows, classes}, x, labels), true);
-          CheckGuarded(MakeIndex(dtype, {rows, classes}, x, labels), false);
+          OwnedProblem problem = MakeIndex(dtype, {rows, classes}, x, labels);
+          CheckGuarded(problem, true);
+          CheckGuarded(problem, false);
+          problem.options.label_smoothing = 0.1;
+          CheckGuarded(problem, true);
+          // Classes strided, and probabilities.
+          if (rows == 1) continue;
+          problem = MakeIndex(dtype, {1, classes, rows}, x, labels);
+          CheckGuarded(problem, true);
+          CheckGuarded(problem, false);
+          problem.target = MakeTensor(dtype, {1, classes, rows}, x);
+          problem.outputs.grad_target = true;
+          CheckGuarded(problem, true);
         }
       }
     }

@@ -110,6 +110,28 @@ struct TwoLayouts {
   OwnedProblem middle;
 };
 
+/// Targets in both layouts.
+void MakeProbabilities(DType dtype, int64_t samples, int64_t classes, int64_t inner,
+                       std::mt19937_64* random, TwoLayouts* layouts) {
+  std::uniform_real_distribution<double> share(0, 1);
+  const auto count = static_cast<size_t>(samples * classes * inner);
+  std::vector<double> last(count);
+  std::vector<double> middle(count);
+  for (int64_t n = 0; n < samples; ++n) {
+    for (int64_t i = 0; i < inner; ++i) {
+      for (int64_t c = 0; c < classes; ++c) {
+        const double t = (*random)() % 5 == 0 ? 0 : share(*random);
+        last[static_cast<size_t>((n * inner + i) * classes + c)] = t;
+        middle[static_cast<size_t>((n * classes + c) * inner + i)] = t;
+      }
+    }
+  }
+  layouts->last.target = MakeTensor(dtype, {samples, inner, classes}, last);
+  layouts->middle.target = MakeTensor(dtype, {samples, classes, inner}, middle);
+  layouts->last.outputs.grad_target = layouts->middle.outputs.grad_target = true;
+}
+
+/// With smoothing below 0 targets are probabilities, smoothed by as much.
 TwoLayouts MakeLayouts(DType dtype, int64_t samples, int64_t classes, int64_t inner,
                        double smoothing, std::mt19937_64* random) {
   std::normal_distribution<double> normal(0, 4);
@@ -137,9 +159,10 @@ TwoLayouts MakeLayouts(DType dtype, int64_t samples, int64_t classes, int64_t in
   layouts.last.outputs.grad_input = layouts.last.outputs.log_sum_exp = true;
   layouts.last.outputs.top_k = 2;
   layouts.last.options.reduction = Reduction::kNone;
-  layouts.last.options.label_smoothing = smoothing;
+  layouts.last.options.label_smoothing = std::abs(smoothing);
   layouts.last.target = MakeTensor(DType::kInt32, {samples, inner}, labels);
   layouts.middle = layouts.last;
+  if (smoothing < 0) MakeProbabilities(dtype, samples, classes, inner, random, &layouts);
   layouts.last.input = MakeTensor(dtype, {samples, inner, classes}, last);
   layouts.last.options.class_axis = -1;
   layouts.middle.input = MakeTensor(dtype, {samples, classes, inner}, middle);
@@ -150,7 +173,7 @@ TEST(Properties, ClassAxisDoesNotMatter) {
   std::mt19937_64 random(10);
   for (const DType dtype : {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBFloat16}) {
     for (const int64_t classes : {1, 2, 3, 19, 64, 65, 130, 1024}) {
-      for (const double smoothing : {0.0, 0.1}) {
+      for (const double smoothing : {0.0, 0.1, -0.1}) {
         constexpr int64_t kSamples = 3;
         // Tiles of 64 positions, and rests that fill no block.
         const int64_t inner = classes % 2 == 0 ? 69 : 6;
@@ -169,6 +192,8 @@ TEST(Properties, ClassAxisDoesNotMatter) {
               const auto b = static_cast<size_t>((n * inner + i) * classes + c) * size;
               ASSERT_EQ(std::memcmp(&left->grad_input[a], &right->grad_input[b], size), 0)
                   << Name(dtype) << " C = " << classes << " at " << n << ", " << c << ", " << i;
+              if (smoothing >= 0) continue;
+              ASSERT_EQ(std::memcmp(&left->grad_target[a], &right->grad_target[b], size), 0);
             }
           }
         }

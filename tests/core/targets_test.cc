@@ -34,8 +34,8 @@ class TargetsTest : public ::testing::Test {
   }
 };
 
-/// Index targets without smoothing: what the vector passes serve. Logits of many magnitudes, with
-/// -inf, ties, and rows out of the passes' range among them.
+/// Index targets, every third smoothed, or probabilities, every fifth. Logits of many magnitudes,
+/// with -inf, ties, and rows out of the passes' range among them.
 OwnedProblem MakeProblem(int64_t rows, int64_t classes, uint64_t seed) {
   std::mt19937_64 random(seed);
   std::normal_distribution<double> normal(0, 1);
@@ -57,6 +57,13 @@ OwnedProblem MakeProblem(int64_t rows, int64_t classes, uint64_t seed) {
   problem.outputs = {true, true, false, false, true, 3};
   problem.input = MakeTensor(static_cast<DType>(seed % 4 == 1 ? 0 : seed % 4), {rows, classes}, x);
   problem.target = MakeTensor(DType::kInt32, {rows}, labels);
+  if (seed % 3 == 0) problem.options.label_smoothing = 0.2;
+  if (seed % 5 == 0) {
+    std::uniform_real_distribution<double> share(0, 1);
+    for (double& value : x) value = share(random);
+    problem.target = MakeTensor(problem.input.spec.dtype, {rows, classes}, x);
+    problem.outputs.grad_target = true;
+  }
   return problem;
 }
 
