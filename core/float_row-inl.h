@@ -52,8 +52,46 @@ inline int32_t ExponentOf(float x) {
 /// What a span of classes adds up to, by virtual lanes.
 struct SpanSum {
   HWY_ALIGN double lanes[kBlock];
+  HWY_ALIGN float maxima[kBlock];
   float max;
 };
+
+/// What a row adds up to.
+struct RowSum {
+  bool in_range = false;
+  float max = 0;
+  double rest = 1;       ///< Sum of the exponentials of all classes but one that has the maximum.
+  int32_t exponent = 0;  ///< The k that they are relative to, as ScaledExp is.
+};
+
+/// First index of `logit` from `begin` on; `classes` where there is none.
+template <typename T>
+HWY_INLINE size_t FindFrom(const T* x, size_t begin, size_t classes, float logit) {
+  const D d;
+  const V wanted = hn::Set(d, logit);
+  size_t i = begin;
+  // Whole chunks that do not hold it, then block by block.
+  for (; i + kChunk <= classes; i += kChunk) {
+    auto any = hn::Eq(LoadVector(x + i), wanted);
+    for (size_t j = kLanes; j < kChunk; j += kLanes) {
+      any = hn::Or(any, hn::Eq(LoadVector(x + i + j), wanted));
+    }
+    if (!hn::AllFalse(d, any)) break;
+  }
+  for (; i < classes; i += kBlock) {
+    Block block;
+    if (i + kBlock > classes) {
+      block = LoadPartial(x + i, classes - i);
+    } else {
+      for (size_t p = 0; p < kParts; ++p) block.parts[p] = LoadVector(x + i + p * kLanes);
+    }
+    for (size_t p = 0; p < kParts; ++p) {
+      const auto found = hn::FindFirstTrue(d, hn::Eq(block.parts[p], wanted));
+      if (found >= 0) return std::min(classes, i + p * kLanes + static_cast<size_t>(found));
+    }
+  }
+  return classes;
+}
 
 /// What adds up more than exponentials has AddSpan(begin, end, top), called for one span after the
 /// other while it lies in the first-level cache; `top` is the maximum so far, if not far below 0.
@@ -68,20 +106,19 @@ class FloatRow {
   FloatRow(const T* x, size_t classes, Companion* companion)
       : x_(x), classes_(classes), companion_(companion) {}
 
-  FloatRowStats Analyze() {
-    FloatRowStats stats;
-    if (!Sum() || !(std::abs(best_.max) <= kRange)) return stats;
-    stats.in_range = true;
-    stats.max = best_.max;
-    stats.max_exponent = ExponentOf(stats.max);
-    stats.max_mantissa =
-        ExpMantissa(static_cast<double>(stats.max), static_cast<double>(stats.max_exponent));
-    const size_t argmax = FindMaximum();
-    stats.argmax = static_cast<int64_t>(argmax);
-    const double top =
-        stats.max_mantissa * PowerOfTwo(stats.max_exponent - exponent_ + kScaleExponent);
-    stats.tail = TailWithout(argmax, top) / top;
-    return stats;
+  RowSum Evaluate() {
+    RowSum sum;
+    if (!Sum() || !(std::abs(best_.max) <= kRange)) return sum;
+    sum.in_range = true;
+    sum.max = best_.max;
+    sum.rest = SumOfOthers();
+    sum.exponent = exponent_;
+    return sum;
+  }
+
+  /// Lowest index of the maximum. REQUIRES: that Evaluate found the row in range.
+  [[nodiscard]] size_t FindMaximum() const {
+    return FindFrom(x_, best_begin_, classes_, best_.max);
   }
 
  private:
@@ -194,6 +231,7 @@ class FloatRow {
     for (; i < end; i += kChunk) AddWithCare(i, without, &sums, max);
     SpanSum span;
     sums.StoreTo(span.lanes);
+    for (size_t p = 0; p < kParts; ++p) hn::Store(max[p], d, span.maxima + p * kLanes);
     for (size_t p = 1; p < kParts; ++p) max[0] = hn::Max(max[0], max[p]);
     span.max = hn::GetLane(hn::MaxOfLanes(d, max[0]));
     return span;
@@ -218,45 +256,26 @@ class FloatRow {
     for (size_t p = 0; p < kParts; ++p) block->parts[p] = hn::Load(d, lanes + p * kLanes);
   }
 
-  /// First index of the maximum.
-  HWY_INLINE size_t FindMaximum() const {
-    const D d;
-    const V top = hn::Set(d, best_.max);
-    size_t i = best_begin_;
-    // Whole chunks that do not hold it, then block by block.
-    for (; i + kChunk <= classes_; i += kChunk) {
-      auto any = hn::Eq(LoadVector(x_ + i), top);
-      for (size_t j = kLanes; j < kChunk; j += kLanes) {
-        any = hn::Or(any, hn::Eq(LoadVector(x_ + i + j), top));
-      }
-      if (!hn::AllFalse(d, any)) break;
-    }
-    for (;; i += kBlock) {
-      const Block block = LoadAt(i);
-      for (size_t p = 0; p < kParts; ++p) {
-        const auto found = hn::FindFirstTrue(d, hn::Eq(block.parts[p], top));
-        if (found >= 0) return i + p * kLanes + static_cast<size_t>(found);
-      }
-    }
-  }
-
   /// As a row's sum adds it.
   HWY_INLINE float ExponentialOf(float x) const {
     V e[1] = {hn::Set(D(), x)};
     exp_.Apply(e);
     return hn::GetLane(e[0]);
   }
-  /// The sum of all exponentials but that of `argmax`, whose own is `top`.
-  HWY_INLINE double TailWithout(size_t argmax, double top) const {
-    const size_t lane = (argmax - best_begin_) % kBlock;
+
+  /// The sum of all exponentials but one of the maximum's. Which class has it takes no search: its
+  /// lane is enough.
+  HWY_INLINE double SumOfOthers() const {
+    size_t lane = 0;
+    while (best_.maxima[lane] != best_.max) ++lane;
     HWY_ALIGN double lanes[kBlock];
     for (size_t i = 0; i < kBlock; ++i) lanes[i] = best_.lanes[i] + total_[i];
     const auto own = static_cast<double>(ExponentialOf(best_.max));
     lanes[lane] = (best_.lanes[lane] - own) + total_[lane];
-    const double tail = AddLanes(lanes);
+    const double rest = AddLanes(lanes);
     // A tiny remainder keeps all its bits: its span is summed again without the maximum.
-    if (tail >= top * 0x1p-22) return tail;
-    const SpanSum span = SumSpan(best_begin_, argmax);
+    if (rest >= own * 0x1p-22) return rest;
+    const SpanSum span = SumSpan(best_begin_, FindMaximum());
     for (size_t i = 0; i < kBlock; ++i) lanes[i] = span.lanes[i] + total_[i];
     return AddLanes(lanes);
   }
@@ -297,10 +316,58 @@ class IndexGradientSource {
   V factor_;
 };
 
+/// From sums to stats, `kCount` rows side by side.
+template <size_t kCount>
+HWY_INLINE void FinishRows(const RowSum (&sums)[kCount], FloatRowStats (&stats)[kCount]) {
+  double max[kCount];
+  double exponent[kCount];
+  double unit[kCount];
+  for (size_t i = 0; i < kCount; ++i) {
+    const int32_t k = ExponentOf(sums[i].max);
+    stats[i].in_range = sums[i].in_range;
+    stats[i].max = sums[i].max;
+    stats[i].max_exponent = k;
+    max[i] = static_cast<double>(sums[i].max);
+    exponent[i] = static_cast<double>(k);
+    unit[i] = PowerOfTwo(k - sums[i].exponent + kScaleExponent);
+  }
+  double mantissa[kCount];
+  double tail[kCount];
+  double log_norm[kCount];
+  for (size_t i = 0; i < kCount; ++i) mantissa[i] = ExpMantissa(max[i], exponent[i]);
+  for (size_t i = 0; i < kCount; ++i) tail[i] = sums[i].rest / (mantissa[i] * unit[i]);
+  for (size_t i = 0; i < kCount; ++i) log_norm[i] = Log1pNonNegative(tail[i]);
+  for (size_t i = 0; i < kCount; ++i) {
+    stats[i].max_mantissa = mantissa[i];
+    stats[i].tail = tail[i];
+    stats[i].log_norm = log_norm[i];
+  }
+}
+
 template <typename T>
-FloatRowStats AnalyzeFloatRow(const std::byte* x, size_t classes) {
-  NoCompanion none;
-  return FloatRow<T, NoCompanion>(reinterpret_cast<const T*>(x), classes, &none).Analyze();
+void AnalyzeFloatRows(const std::byte* const* rows, size_t count, size_t classes,
+                      FloatRowStats* stats) {
+  RowSum sums[kRowsTogether];
+  for (size_t i = 0; i < count; ++i) {
+    NoCompanion none;
+    sums[i] =
+        FloatRow<T, NoCompanion>(reinterpret_cast<const T*>(rows[i]), classes, &none).Evaluate();
+  }
+  if (count == 1) {
+    const RowSum one[1] = {sums[0]};
+    FloatRowStats result[1];
+    FinishRows(one, result);
+    *stats = result[0];
+    return;
+  }
+  FloatRowStats results[kRowsTogether];
+  FinishRows(sums, results);
+  std::copy(results, results + count, stats);
+}
+
+template <typename T>
+size_t FindLogit(const std::byte* x, size_t classes, float logit) {
+  return FindFrom(reinterpret_cast<const T*>(x), 0, classes, logit);
 }
 
 template <typename T>

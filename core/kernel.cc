@@ -33,8 +33,14 @@ template <typename T, typename P, typename Evaluator>
 void EvaluateContiguous(Evaluator* evaluator, const Plan& plan, const Slab& slab, int64_t begin,
                         int64_t end) {
   const auto classes = static_cast<size_t>(plan.classes());
-  for (int64_t at = begin; at < end; ++at) {
-    evaluator->Evaluate(DataAt<T, P>(slab, static_cast<size_t>(at) * classes), slab, at);
+  const auto together = static_cast<int64_t>(RowsTogether(classes * sizeof(T)));
+  for (int64_t at = begin; at < end; at += together) {
+    RowData rows[kRowsTogether];
+    const auto count = static_cast<size_t>(std::min(together, end - at));
+    for (size_t i = 0; i < count; ++i) {
+      rows[i] = DataAt<T, P>(slab, (static_cast<size_t>(at) + i) * classes);
+    }
+    evaluator->Evaluate(rows, count, slab, at);
   }
 }
 
@@ -50,7 +56,9 @@ void EvaluateStrided(const RowContext& context, Evaluator* evaluator, const Slab
     const int64_t count = std::min({tile.positions(), inner - within, end - at});
     const auto element = static_cast<size_t>((at / inner) * plan.classes() * inner + within);
     tile.Gather(slab, element, static_cast<size_t>(count));
-    for (int64_t i = 0; i < count; ++i) evaluator->Evaluate(tile.Row(i), slab, at + i);
+    RowData rows[kStridedPositions];
+    for (int64_t i = 0; i < count; ++i) rows[i] = tile.Row(i);
+    evaluator->Evaluate(rows, static_cast<size_t>(count), slab, at);
     tile.Scatter(slab, element, static_cast<size_t>(count), context.stream_gradients);
     at += count;
   }

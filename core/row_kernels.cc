@@ -23,6 +23,7 @@ namespace lossd::HWY_NAMESPACE {
 template <typename T, typename P>
 const RowKernels& KernelsOf() {
   static constexpr RowKernels kWide = {.analyze = nullptr,
+                                       .find = nullptr,
                                        .index_gradient = nullptr,
                                        .analyze_soft = nullptr,
                                        .soft_gradient = nullptr,
@@ -46,7 +47,8 @@ const RowKernels& KernelsOf() {
   } else {
     static constexpr RowKernels kAll = [] {
       RowKernels kernels = kWide;
-      kernels.analyze = &AnalyzeFloatRow<T>;
+      kernels.analyze = &AnalyzeFloatRows<T>;
+      kernels.find = &FindLogit<T>;
       kernels.index_gradient = &WriteIndexGradient<T>;
       kernels.analyze_soft = &AnalyzeSoftRow<T, P>;
       kernels.soft_gradient = &WriteSoftGradient<T, P>;

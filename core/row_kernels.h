@@ -23,15 +23,26 @@ namespace lossd {
 struct FloatRowStats {
   bool in_range = false;  ///< False: NaN, +inf, all -inf, or |max| > 1024; the rest is not set.
   float max = 0;
-  int64_t argmax = 0;        ///< Lowest index of the maximum.
-  double tail = 0;           ///< Sum of exp(x_c - max) over all classes but argmax.
+  double tail = 0;           ///< Sum of exp(x_c - max) over all classes but one that has it.
+  double log_norm = 0;       ///< log(1 + tail)
   double max_mantissa = 1;   ///< exp(max) 2^-k, with the k that exponentials are kept relative to.
   int32_t max_exponent = 0;  ///< That k.
 };
 
+/// Rows that are analyzed together at most, so that what follows each one's sum, a long chain of
+/// scalar operations, is done by vectors.
+inline constexpr size_t kRowsTogether = 4;
+/// How many, so that a first-level cache still has them when their gradients are computed.
+constexpr size_t RowsTogether(size_t row_bytes) {
+  constexpr size_t kBytes = size_t{16} << 10U;
+  const size_t fit = kBytes / row_bytes;
+  return fit < 1 ? 1 : (fit < kRowsTogether ? fit : kRowsTogether);
+}
+
 /// What the passes in float32 find out about a row and its masses.
 struct SoftRowStats {
   FloatRowStats row;
+  int64_t argmax = 0;         ///< Lowest index of the maximum.
   double below = 0;           ///< Sum of m_c (max - x_c), leaving out zero masses.
   double total = 0;           ///< Sum of m_c.
   int64_t target_argmax = 0;  ///< Lowest index of the greatest probability, NaN apart.
@@ -152,7 +163,10 @@ struct MassSource {
 /// Passes for the instruction set of this machine and one pair of storage types.
 struct RowKernels {
   // In float32. Null for float64.
-  FloatRowStats (*analyze)(const std::byte* x, size_t classes);
+  /// For `count` rows, at most kRowsTogether.
+  void (*analyze)(const std::byte* const* rows, size_t count, size_t classes, FloatRowStats* stats);
+  /// Lowest index of a logit; `classes` where there is none.
+  size_t (*find)(const std::byte* x, size_t classes, float logit);
   /// out[c] = RN(factor exp(x_c) 2^(61 - max_exponent)) but for the entries; `out` is of the same
   /// storage type and may be `x`, and is written past the caches with `stream`. Needs stats in
   /// range.

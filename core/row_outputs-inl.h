@@ -96,8 +96,9 @@ class RowOutputs {
     if (slab.log_sum_exp != nullptr) Store<Loss>(slab.log_sum_exp, at, value);
   }
 
-  void Count(int64_t argmax, const std::byte* x, size_t label) {
-    if (argmax == static_cast<int64_t>(label)) ++totals_->correct;
+  /// `correct`: the label has the row's maximum, and no class before it has.
+  void Count(bool correct, const std::byte* x, size_t label) {
+    if (correct) ++totals_->correct;
     const uint32_t k = plan_.outputs().top_k;
     if (k > 0 && Rank(x, label) < k) ++totals_->correct_top_k;
   }

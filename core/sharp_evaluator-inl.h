@@ -33,24 +33,58 @@ class SharpEvaluator {
     exponentials_ = scratch->exponentials.data();
   }
 
-  /// `at` is the position in the slab.
-  void Evaluate(const RowData& data, const Slab& slab, int64_t at) {
-    const int64_t label = context_.labels->At(slab.first_position + at);
-    const bool ignored = label < 0;
-    if (ignored && slab.log_sum_exp == nullptr) return outputs_.StoreIgnored(data, slab, at);
-    if (!std::is_same_v<T, double> && classes_ > kMaxTileClasses &&
-        EvaluateFloat(label, data, slab, at)) {
-      return;
+  /// `count` rows, the first of which is position `at` of the slab.
+  void Evaluate(const RowData* rows, size_t count, const Slab& slab, int64_t at) {
+    const bool in_float = !std::is_same_v<T, double> && classes_ > kMaxTileClasses;
+    Group group;
+    for (size_t i = 0; i < count; ++i) {
+      const int64_t position = at + static_cast<int64_t>(i);
+      const int64_t label = context_.labels->At(slab.first_position + position);
+      if (label < 0 && slab.log_sum_exp == nullptr) {
+        outputs_.StoreIgnored(rows[i], slab, position);
+      } else if (in_float) {
+        group.Add(rows[i], label, position);
+        if (group.size == kRowsTogether) EvaluateGroup(&group, slab);
+      } else {
+        EvaluateWide(label, rows[i], slab, position);
+      }
     }
-    EvaluateWide(label, data, slab, at);
+    if (group.size > 0) EvaluateGroup(&group, slab);
   }
 
  private:
+  /// Rows that are analyzed together.
+  struct Group {
+    size_t size = 0;
+    const std::byte* inputs[kRowsTogether];
+    const RowData* rows[kRowsTogether];
+    int64_t labels[kRowsTogether];
+    int64_t positions[kRowsTogether];
+    void Add(const RowData& row, int64_t label, int64_t position) {
+      inputs[size] = row.input;
+      rows[size] = &row;
+      labels[size] = label;
+      positions[size++] = position;
+    }
+  };
+
+  /// Leaves the group empty.
+  void EvaluateGroup(Group* group, const Slab& slab) {
+    FloatRowStats stats[kRowsTogether];
+    kernels_.analyze(group->inputs, group->size, classes_, stats);
+    for (size_t i = 0; i < group->size; ++i) {
+      const RowData& row = *group->rows[i];
+      if (!EvaluateFloat(stats[i], group->labels[i], row, slab, group->positions[i])) {
+        EvaluateWide(group->labels[i], row, slab, group->positions[i]);
+      }
+    }
+    group->size = 0;
+  }
+
   /// False, with nothing written, where the row needs the passes in double.
-  bool EvaluateFloat(int64_t label, const RowData& data, const Slab& slab, int64_t at) {
-    const FloatRowStats stats = kernels_.analyze(data.input, classes_);
+  bool EvaluateFloat(const FloatRowStats& stats, int64_t label, const RowData& data,
+                     const Slab& slab, int64_t at) {
     if (!stats.in_range) return false;
-    const double log_norm = Log1pNonNegative(stats.tail);
     double weight = 0;
     double scale = 0;
     // What exponentials are multiplied by: p_c = exp(x_c) / (exp(max) (1 + tail)).
@@ -63,21 +97,23 @@ class SharpEvaluator {
       if (data.grad_input != nullptr && !FactorFits(factor)) return false;
     }
     const auto max = static_cast<double>(stats.max);
-    outputs_.StoreLogSumExp(slab, at, max + log_norm);
+    outputs_.StoreLogSumExp(slab, at, max + stats.log_norm);
     if (label < 0) {
       outputs_.StoreIgnored(data, slab, at);
       return true;
     }
     const auto y = static_cast<size_t>(label);
-    outputs_.Count(stats.argmax, data.input, y);
     const double difference = RowOutputs<T>::LogitAt(data.input, y) - max;
-    const double negative_log = log_norm - difference;
+    const bool top = difference == 0.0;
+    // Whether a class before it has the maximum too is looked for only where the label has it.
+    const bool first = top && kernels_.find(data.input, y + 1, stats.max) == y;
+    outputs_.Count(first, data.input, y);
+    const double negative_log = stats.log_norm - difference;
     outputs_.StoreLoss(slab, at, weight == 0.0 ? 0.0 : weight * negative_log);
     if (context_.class_sums != nullptr) context_.class_sums->AddOne(label, scale * negative_log);
     if (data.grad_input == nullptr) return true;
-    // Minus the sum of the others; the maximum's own term is 1 and no part of the tail.
-    const double others =
-        label == stats.argmax ? stats.tail : 1.0 + (stats.tail - ExpNonPositive(difference));
+    // Minus the sum of the others; a maximum's own term is 1 and no part of the tail.
+    const double others = top ? stats.tail : 1.0 + (stats.tail - ExpNonPositive(difference));
     const double entry = -(weight * scale / (1.0 + stats.tail)) * others;
     kernels_.index_gradient(data.input, classes_, stats, static_cast<float>(factor),
                             {1, {y}, {entry}}, context_.stream_gradients, data.grad_input);
@@ -91,7 +127,7 @@ class SharpEvaluator {
     if (label < 0) return outputs_.StoreIgnored(data, slab, at);
     const double scale = outputs_.ScaleAt(slab, at);
     const auto y = static_cast<size_t>(label);
-    if (stats.valid) outputs_.Count(stats.argmax, data.input, y);
+    if (stats.valid) outputs_.Count(stats.argmax == label, data.input, y);
     const double weight = plan_.WeightOf(label);
     const double logit = RowOutputs<T>::LogitAt(data.input, y);
     double loss = kNaN;

@@ -46,8 +46,13 @@ class SoftEvaluator {
     }
   }
 
-  /// `at` is the position in the slab.
-  void Evaluate(const RowData& data, const Slab& slab, int64_t at) {
+  /// `count` rows, the first of which is position `at` of the slab.
+  void Evaluate(const RowData* rows, size_t count, const Slab& slab, int64_t at) {
+    for (size_t i = 0; i < count; ++i) EvaluateOne(rows[i], slab, at + static_cast<int64_t>(i));
+  }
+
+ private:
+  void EvaluateOne(const RowData& data, const Slab& slab, int64_t at) {
     Row row;
     row.label = index_ ? context_.labels->At(slab.first_position + at) : 0;
     const bool ignored = row.label < 0;
@@ -58,7 +63,8 @@ class SoftEvaluator {
     const bool valid = row.stats.valid;
     outputs_.StoreLogSumExp(slab, at, valid ? row.stats.max + row.stats.log_norm : kNaN);
     if (ignored) return outputs_.StoreIgnored(data, slab, at);
-    if (valid) outputs_.Count(row.stats.argmax, data.input, static_cast<size_t>(row.label));
+    if (valid)
+      outputs_.Count(row.stats.argmax == row.label, data.input, static_cast<size_t>(row.label));
     outputs_.StoreLoss(slab, at, valid ? LossOf(row, data) : kNaN);
     if (context_.class_sums != nullptr) AddTerms(row, data);
     if (data.grad_target != nullptr) {
@@ -74,7 +80,6 @@ class SoftEvaluator {
     WriteGradient(row, data);
   }
 
- private:
   /// What is known of a row.
   struct Row {
     int64_t label = 0;  ///< The class index; of probabilities the class that has the greatest.
@@ -104,8 +109,7 @@ class SoftEvaluator {
       // What stands for exp(-inf) is to vanish; NaN fails the comparison.
       if (!(std::abs(row->total()) <= greatest_mass_)) return false;
       const FloatRowStats& found = row->float_stats = soft.row;
-      row->stats = {static_cast<double>(found.max), found.tail, Log1pNonNegative(found.tail),
-                    found.argmax, true};
+      row->stats = {static_cast<double>(found.max), found.tail, found.log_norm, soft.argmax, true};
       if (!index_) row->label = soft.target_argmax;
       if (data.grad_input != nullptr && !(std::abs(Factor(*row)) < kGreatestFactor)) return false;
       row->in_float = true;

@@ -240,9 +240,15 @@ template <typename T, typename P>
 SoftRowStats AnalyzeSoftRow(const std::byte* x, size_t classes, const MassSource& masses) {
   const T* logits = reinterpret_cast<const T*>(x);
   MassSums<T, P> sums(logits, masses);
+  FloatRow<T, MassSums<T, P> > row(logits, classes, &sums);
+  const RowSum sum[1] = {row.Evaluate()};
   SoftRowStats stats;
-  stats.row = FloatRow<T, MassSums<T, P> >(logits, classes, &sums).Analyze();
-  if (stats.row.in_range) sums.Finish(classes, &stats);
+  if (!sum[0].in_range) return stats;
+  FloatRowStats found[1];
+  FinishRows(sum, found);
+  stats.row = found[0];
+  stats.argmax = static_cast<int64_t>(row.FindMaximum());
+  sums.Finish(classes, &stats);
   return stats;
 }
 

@@ -60,7 +60,8 @@ TEST(Exp, WithinOneUlpOverAllFloats) {
     for (size_t begin = 0; begin < x.size(); begin += 16) {
       const size_t size = std::min<size_t>(16, x.size() - begin);
       const auto* row = reinterpret_cast<const std::byte*>(x.data() + begin);
-      const FloatRowStats stats = kernels.analyze(row, size);
+      FloatRowStats stats;
+      kernels.analyze(&row, 1, size, &stats);
       ASSERT_TRUE(stats.in_range);
       out.resize(size);
       // One more entry than the row has takes the label's, so that all of the row's are

@@ -19,7 +19,7 @@
 namespace lossd {
 namespace {
 
-constexpr uint64_t kGolden = 0x18effe37d3596d3e;
+constexpr uint64_t kGolden = 0xbaef74dc0771c7d8;
 
 /// FNV-1a over values as bits.
 class Hash {
@@ -70,12 +70,15 @@ void AddBytes(const std::vector<std::byte>& bytes, Hash* hash) {
 /// The passes in float32 over one row.
 void AddFloatRow(const RowKernels& kernels, const std::vector<std::byte>& x, size_t classes,
                  Hash* hash) {
-  const FloatRowStats stats = kernels.analyze(x.data(), classes);
+  const std::byte* row = x.data();
+  FloatRowStats stats;
+  kernels.analyze(&row, 1, classes, &stats);
   hash->Add(uint64_t{stats.in_range});
   if (!stats.in_range) return;
   hash->Add(stats.max);
-  hash->Add(static_cast<uint64_t>(stats.argmax));
+  hash->Add(uint64_t{kernels.find(row, classes, stats.max)});
   hash->Add(stats.tail);
+  hash->Add(stats.log_norm);
   hash->Add(stats.max_mantissa);
   for (const bool stream : {false, true}) {
     std::vector<std::byte> scaled(x.size());
@@ -131,7 +134,9 @@ void AddSoftRow(const RowKernels& kernels, DType target, const std::vector<std::
     const SoftRowStats stats = kernels.analyze_soft(x.data(), classes, masses);
     hash->Add(uint64_t{stats.row.in_range});
     if (!stats.row.in_range) continue;
+    hash->Add(static_cast<uint64_t>(stats.argmax));
     hash->Add(stats.row.tail);
+    hash->Add(stats.row.log_norm);
     hash->Add(stats.below);
     hash->Add(stats.total);
     hash->Add(static_cast<uint64_t>(stats.target_argmax));
