@@ -107,8 +107,9 @@ class LaneSums {
 
   /// `to` is aligned for vectors.
   HWY_INLINE void StoreTo(double* to) const {
-    for (size_t p = 0; p < kParts; ++p)
+    for (size_t p = 0; p < kParts; ++p) {
       lossd::HWY_NAMESPACE::StoreHalves(sums_[p], to + p * kLanes);
+    }
   }
 
  private:

@@ -63,8 +63,9 @@ class SoftEvaluator {
     const bool valid = row.stats.valid;
     outputs_.StoreLogSumExp(slab, at, valid ? row.stats.max + row.stats.log_norm : kNaN);
     if (ignored) return outputs_.StoreIgnored(data, slab, at);
-    if (valid)
+    if (valid) {
       outputs_.Count(row.stats.argmax == row.label, data.input, static_cast<size_t>(row.label));
+    }
     outputs_.StoreLoss(slab, at, valid ? LossOf(row, data) : kNaN);
     if (context_.class_sums != nullptr) AddTerms(row, data);
     if (data.grad_target != nullptr) {

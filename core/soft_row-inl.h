@@ -128,7 +128,8 @@ class MassSums {
     HWY_ALIGN double lanes[kBlock];
     below.StoreTo(lanes);
     const double mass = masses_.One(0);
-    const double count = static_cast<double>((end - begin) / kBlock) * mass;
+    const size_t blocks = (end - begin) / kBlock;
+    const double count = static_cast<double>(blocks) * mass;
     for (size_t i = 0; i < kBlock; ++i) below_[i] += mass * lanes[i];
     for (double& lane : mass_) lane += count;
   }

@@ -116,7 +116,7 @@ HWY_INLINE void FindSoftLosses(TileNumbers* numbers, SoftNumbers* soft, FloatTil
   };
   for (size_t i = 0; i < numbers->count; ++i) {
     const size_t at = numbers->begin + i;
-    const double max = static_cast<double>(numbers->max[i]);
+    const auto max = static_cast<double>(numbers->max[i]);
     const double tail = wide(numbers->tail, i) * kExponentialScale;
     // Below, float32 may have lost bits of the logarithm, which is then the tail.
     const double log = tail < 0x1p-40 ? tail : wide(numbers->log, i);

@@ -167,7 +167,7 @@ class TileEvaluator {
       } else if (static_cast<size_t>(tile.labels[i]) == c) {
         share = tile.sharp + tile.smooth;
       }
-      const double scale = static_cast<double>(tile.scales[i]);
+      const auto scale = static_cast<double>(tile.scales[i]);
       terms[c] = share == 0.0 ? 0.0 : scale * (share * NegativeLog(i, c));
     }
     context_.class_sums->AddRow(terms);
@@ -179,7 +179,7 @@ class TileEvaluator {
     for (size_t c = 0; c < tile.classes; ++c) {
       const double factor =
           tile.sharp * (tile.class_weight == nullptr ? 1.0 : tile.class_weight[c]);
-      const double scale = static_cast<double>(tile.scales[i]);
+      const auto scale = static_cast<double>(tile.scales[i]);
       const double value = factor == 0.0 ? 0.0 : scale * (factor * NegativeLog(i, c));
       const size_t element = c * layout.class_step + i * layout.position_step;
       StoreRaw(to + element * sizeof(P), Narrow<P>(value));
