@@ -156,6 +156,8 @@ def main():
     parser.add_argument("--short", action="store_true", help="no peers, small shapes, two rounds")
     parser.add_argument("--alone", action="store_true", help="no peers: lossd and the machine's memory")
     parser.add_argument("--dtype", action="append", choices=DTYPES, help="only this type; repeatable")
+    parser.add_argument("--target", choices=["index", "smoothing", "probabilities"], default="index",
+                        help="labels, labels smoothed by 0.1, or probabilities")
     parser.add_argument("--shape", action="append", help="only this shape, such as 512x128256; repeatable")
     arguments = parser.parse_args()
     cpus = sorted(os.sched_getaffinity(0))[:arguments.threads]
@@ -166,11 +168,13 @@ def main():
         shapes = [tuple(int(n) for n in s.split("x")) for s in arguments.shape]
     rounds = 2 if arguments.short else arguments.rounds
     rows = []
-    about = machine(everyone[0]) | {"threads": arguments.threads, "cpus": len(cpus), "rounds": rounds}
+    about = machine(everyone[0]) | {"threads": arguments.threads, "cpus": len(cpus), "rounds": rounds,
+                                   "target": arguments.target}
     for dtype in arguments.dtype or DTYPES:
+        prepared = dtype if arguments.target == "index" else f"{dtype}/{arguments.target}"
         for shape in shapes:
             for contestant in everyone:
-                contestant.ask(" ".join(["prepare", dtype, *map(str, shape)]))
+                contestant.ask(" ".join(["prepare", prepared, *map(str, shape)]))
             for operation in OPERATIONS:
                 rows.append(summarize(shape, dtype, operation, race(everyone, shape, dtype, operation, rounds)))
                 progress(f"{dtype} {shape} {operation}")
@@ -179,7 +183,7 @@ def main():
         contestant.close()
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "core.json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
-    title = f"{about['cpu']}, {about['instruction_set']}, {about['threads']} threads, {rounds} rounds"
+    title = f"{about['cpu']}, {about['instruction_set']}, {about['threads']} threads, {rounds} rounds, {arguments.target} targets"
     text = f"{title}\n\n{table(rows)}\n"
     (arguments.out / "core.md").write_text(text)
     print(text)

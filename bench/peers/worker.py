@@ -1,7 +1,7 @@
 """A peer that a driver takes turns with: one command a line on stdin, one answer a line on stdout.
 
-    prepare DTYPE N C [d1 ...]   -> ready
-    run loss|gradient COUNT      -> mean seconds of COUNT runs
+    prepare DTYPE[/TARGET] N C [d1 ...]   -> ready; TARGET is smoothing or probabilities
+    run loss|gradient COUNT               -> mean seconds of COUNT runs
     quit
 
 A peer holds as many copies of its input as core_bench does, so that both meet cold caches.
@@ -22,7 +22,7 @@ def copies(input_bytes):
 
 
 def serve(make_problem):
-    """Answers commands. ``make_problem(dtype, shape)`` gives an object whose ``loss(i)`` and
+    """Answers commands. ``make_problem(dtype, shape, target)`` gives an object whose ``loss(i)`` and
     ``gradient(i)`` evaluate copy i (0 <= i < ``count``) to the end."""
     problem = None
     turn = 0
@@ -32,7 +32,8 @@ def serve(make_problem):
             break
         if words[0] == "prepare":
             problem = None
-            problem = make_problem(words[1], [int(word) for word in words[2:]])
+            dtype, _, target = words[1].partition("/")
+            problem = make_problem(dtype, [int(word) for word in words[2:]], target or "index")
             # Compiles and warms up before anything is timed.
             for i in range(3):
                 problem.loss(i % problem.count)
