@@ -1,12 +1,10 @@
-// Rows of more than 64 classes in float32 arithmetic, compiled once for each instruction set.
+// What a row adds up to in float32 arithmetic, compiled once for each instruction set.
 //
 // A row is read from memory once: the pass that finds the maximum already sums the exponentials,
 // relative to a reference that the row's first 64 logits give. On a Zen 3 with AVX2, one thread, 64
 // million logits in rows of 8,192 and of 128,256, this took 0.80 and 0.75 of the time of a maximum
 // pass over blocks of 16 KiB followed by their sum, and 0.79 and 0.68 of a maximum pass over the
-// row. For the gradient exponentials are computed again: with streaming stores that took 0.90 and
-// 1.06 of the time of storing them in the sum's pass and scaling them in place, and needs no
-// second write; with plain stores 1.01 and 1.13.
+// row.
 
 #if defined(LOSSD_CORE_FLOAT_ROW_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_CORE_FLOAT_ROW_INL_H_
@@ -23,7 +21,6 @@
 #include <limits>
 
 #include "core/float_vec-inl.h"
-#include "core/gradient_row-inl.h"
 #include "core/lane_sums-inl.h"
 #include "core/math.h"
 #include "core/row_kernels.h"
@@ -291,31 +288,6 @@ class FloatRow {
   size_t best_begin_ = 0;
 };
 
-/// factor exp(x_c): the gradient of a class index but for the label's own entry.
-template <typename T>
-class IndexGradientSource {
- public:
-  IndexGradientSource(const T* x, const FloatRowStats& stats, float factor)
-      : x_(x), exp_(stats.max, stats.max_exponent), factor_(hn::Set(D(), factor)) {}
-
-  template <size_t kCount>
-  HWY_INLINE void Make(size_t begin, V (&v)[kCount]) const {
-    for (size_t p = 0; p < kCount; ++p) v[p] = LoadVector(x_ + begin + p * kLanes);
-    exp_.ApplyTimes(factor_, v);
-  }
-
-  HWY_INLINE Block MakePartial(size_t begin, size_t count) const {
-    Block block = LoadPartial(x_ + begin, count);
-    exp_.ApplyTimes(factor_, block.parts);
-    return block;
-  }
-
- private:
-  const T* x_;
-  ScaledExp exp_;
-  V factor_;
-};
-
 /// From sums to stats, `kCount` rows side by side.
 template <size_t kCount>
 HWY_INLINE void FinishRows(const RowSum (&sums)[kCount], FloatRowStats (&stats)[kCount]) {
@@ -342,40 +314,6 @@ HWY_INLINE void FinishRows(const RowSum (&sums)[kCount], FloatRowStats (&stats)[
     stats[i].tail = tail[i];
     stats[i].log_norm = log_norm[i];
   }
-}
-
-template <typename T>
-void AnalyzeFloatRows(const std::byte* const* rows, size_t count, size_t classes,
-                      FloatRowStats* stats) {
-  RowSum sums[kRowsTogether];
-  for (size_t i = 0; i < count; ++i) {
-    NoCompanion none;
-    sums[i] =
-        FloatRow<T, NoCompanion>(reinterpret_cast<const T*>(rows[i]), classes, &none).Evaluate();
-  }
-  if (count == 1) {
-    const RowSum one[1] = {sums[0]};
-    FloatRowStats result[1];
-    FinishRows(one, result);
-    *stats = result[0];
-    return;
-  }
-  FloatRowStats results[kRowsTogether];
-  FinishRows(sums, results);
-  std::copy(results, results + count, stats);
-}
-
-template <typename T>
-size_t FindLogit(const std::byte* x, size_t classes, float logit) {
-  return FindFrom(reinterpret_cast<const T*>(x), 0, classes, logit);
-}
-
-template <typename T>
-void WriteIndexGradient(const std::byte* x, size_t classes, const FloatRowStats& stats,
-                        float factor, const GradientEntries& entries, bool stream, std::byte* out) {
-  const IndexGradientSource<T> source(reinterpret_cast<const T*>(x), stats, factor);
-  GradientRow<T, IndexGradientSource<T> >(source, reinterpret_cast<T*>(out))
-      .Write(classes, stream, entries);
 }
 
 }  // namespace lossd::HWY_NAMESPACE

@@ -9,8 +9,8 @@
 #define HWY_TARGET_INCLUDE "core/row_kernels.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 //
-#include "core/float_row-inl.h"
 #include "core/float_tile-inl.h"
+#include "core/index_row-inl.h"
 #include "core/soft_row-inl.h"
 #include "core/soft_tile-inl.h"
 #include "core/tile_io-inl.h"
