@@ -10,7 +10,8 @@ ln -sfn /usr/include/hwy $out/include/hwy
 ln -sfn /usr/include/absl $out/include/absl
 compile() { # SOURCE_ROOT OUTPUT: the sources under the root, for AArch64, without a shared library.
   aarch64-linux-gnu-g++ -std=c++20 -O2 -ffp-contract=off -DHWY_COMPILE_ONLY_STATIC -static \
-    -isystem $out/include -I "$1" "$1/core/row_kernels.cc" "$1/tests/core/golden.cc" -o "$2"
+    -isystem $out/include -I "$1" "$1/core/row_kernels.cc" "$1"/core/kernels_*.cc \
+    "$1/tests/core/golden.cc" -o "$2"
 }
 compile . $out/golden
 qemu-aarch64-static $out/golden
