@@ -127,7 +127,8 @@ def plot(rows, path):
         axis.set_title(f"{operation}, {dtype}: time of the peer over lossd's")
         axis.set_xticks(range(len(chosen)))
         axis.set_xticklabels(["x".join(map(str, r["shape"])) for r in chosen], rotation=30, ha="right")
-        axis.legend()
+        if peers:
+            axis.legend()
     figure.tight_layout()
     figure.savefig(path)
 

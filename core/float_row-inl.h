@@ -46,6 +46,14 @@ inline int32_t ExponentOf(float x) {
   return static_cast<int32_t>((static_cast<double>(x) * 0x1.71547652b82fep+0 + kRound) - kRound);
 }
 
+/// Asks for what lies kAhead bytes beyond so many elements: the processor's own prefetchers stop at
+/// pages. Such a request never faults, wherever it points.
+template <size_t kElements, typename T>
+HWY_INLINE void PrefetchAhead(const T* elements) {
+  const auto* ahead = reinterpret_cast<const std::byte*>(elements) + kAhead;
+  for (size_t line = 0; line < kElements * sizeof(T); line += 64) hwy::Prefetch(ahead + line);
+}
+
 /// What a span of classes adds up to, by virtual lanes.
 struct SpanSum {
   HWY_ALIGN double lanes[kBlock];
@@ -197,13 +205,6 @@ class FloatRow {
     return block;
   }
 
-  /// Asks for the chunk that lies kAhead bytes on: the processor's own prefetchers stop at pages.
-  /// Such a request never faults, wherever it points.
-  static HWY_INLINE void PrefetchChunk(const T* chunk) {
-    const auto* ahead = reinterpret_cast<const std::byte*>(chunk) + kAhead;
-    for (size_t line = 0; line < kChunk * sizeof(T); line += 64) hwy::Prefetch(ahead + line);
-  }
-
   /// The span from `begin`, leaving class `without` out of the sum.
   HWY_INLINE SpanSum SumSpan(size_t begin, size_t without) const {
     const D d;
@@ -215,7 +216,7 @@ class FloatRow {
     const bool all = without - begin >= kSpan;
     size_t i = begin;
     for (; all && i + kChunk <= end; i += kChunk) {
-      PrefetchChunk(x_ + i);
+      PrefetchAhead<kChunk>(x_ + i);
       for (size_t p = 0; p < kParts; ++p) {
         const T* from = x_ + i + p * kLanes;
         V e[4] = {LoadVector(from), LoadVector(from + kBlock), LoadVector(from + 2 * kBlock),

@@ -142,6 +142,7 @@ class MassSums {
     LaneSums sums;
     V greatest = hn::Set(d, -std::numeric_limits<float>::infinity());
     for (size_t i = begin; i < end; i += kBlock) {
+      if (kProbabilities) PrefetchAhead<kBlock>(masses_.probabilities() + i);
       for (size_t p = 0; p < kParts; ++p) {
         const size_t at = i + p * kLanes;
         V t = hn::Zero(d);
