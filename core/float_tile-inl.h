@@ -125,6 +125,16 @@ HWY_INLINE void SumGroup(FloatTile* tile, size_t group, TileNumbers* numbers) {
   }
 }
 
+/// The maxima and tails of the share that begins with numbers->begin.
+template <bool kKeep>
+HWY_INLINE void SumShare(FloatTile* tile, TileNumbers* numbers) {
+  numbers->count = std::min(kShare, tile->step - numbers->begin);
+  for (size_t group = 0; group < numbers->count; group += kGroup) {
+    FindGroupMaxima(tile, group, numbers);
+    SumGroup<kKeep>(tile, group, numbers);
+  }
+}
+
 /// What the labels choose: one at a time, apart from the vector passes.
 HWY_INLINE void GatherByLabel(const FloatTile& tile, TileNumbers* numbers) {
   const int32_t* labels = tile.labels + numbers->begin;
@@ -198,11 +208,7 @@ HWY_INLINE void EvaluateTileWith(FloatTile* tile) {
   tile->all_good = true;
   TileNumbers numbers;
   for (numbers.begin = 0; numbers.begin < tile->step; numbers.begin += kShare) {
-    numbers.count = std::min(kShare, tile->step - numbers.begin);
-    for (size_t group = 0; group < numbers.count; group += kGroup) {
-      FindGroupMaxima(tile, group, &numbers);
-      SumGroup<kGradient>(tile, group, &numbers);
-    }
+    SumShare<kGradient>(tile, &numbers);
     GatherByLabel(*tile, &numbers);
     FindTails(&numbers);
     FindLogs(&numbers);

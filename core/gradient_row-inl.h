@@ -7,24 +7,17 @@
 #define LOSSD_CORE_GRADIENT_ROW_INL_H_
 #endif
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
 #include "core/float_vec-inl.h"
 #include "core/load.h"
 #include "core/row_kernels.h"
+#include "core/stream-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
-
-/// Elements until `to` lies on a cache line; `count` where it never does.
-template <typename T>
-size_t ElementsToLine(const T* to, size_t count) {
-  const size_t bytes = (64 - reinterpret_cast<uintptr_t>(to) % 64) % 64;
-  return bytes % sizeof(T) == 0 ? std::min(count, bytes / sizeof(T)) : count;
-}
 
 /// Writes what `Source` makes for each class, but for some entries that are given. A source has
 ///   template <size_t kCount> void Make(size_t begin, V (&)[kCount]) const: classes from `begin`,
@@ -96,16 +89,8 @@ class GradientRow {
       if (at >= begin && at < begin + kLine) line[at - begin] = Narrow<T>(entries.value[i]);
     }
     // Rounded already: moved as they are.
-    const hn::CappedTag<uint8_t, 64> bytes;
-    for (size_t i = 0; i < sizeof(line); i += hn::MaxLanes(bytes)) {
-      const auto part = hn::Load(bytes, reinterpret_cast<const uint8_t*>(line) + i);
-      auto* to = reinterpret_cast<uint8_t*>(to_ + begin) + i;
-      if constexpr (hn::MaxLanes(bytes) >= 16) {
-        hn::Stream(part, bytes, to);
-      } else {
-        hn::Store(part, bytes, to);
-      }
-    }
+    StreamRun(reinterpret_cast<const uint8_t*>(line), sizeof(line),
+              reinterpret_cast<uint8_t*>(to_ + begin));
   }
 
   template <bool kStream, size_t kVectors>

@@ -34,6 +34,13 @@ struct RowData {
 template <typename T>
 using LossOf = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
+/// The passes for the plan's logits and probabilities, if any, of storage type P.
+template <typename P>
+const RowKernels& KernelsOf(const Plan& plan) {
+  const DType input = plan.input().dtype;
+  return GetRowKernels(input, std::is_same_v<P, float> ? DType::kFloat32 : input);
+}
+
 /// Whether all the mass of a position lies on one class: a class index without smoothing.
 inline bool IsSharp(const Plan& plan) {
   return plan.target_kind() == TargetKind::kClassIndex && plan.options().label_smoothing == 0.0;

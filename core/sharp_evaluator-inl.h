@@ -25,7 +25,7 @@ class SharpEvaluator {
   SharpEvaluator(const RowContext& context, RowTotals* totals, Scratch* scratch)
       : context_(context),
         plan_(*context.plan),
-        kernels_(GetRowKernels(plan_.input().dtype, plan_.input().dtype)),
+        kernels_(KernelsOf<T>(plan_)),
         outputs_(context, totals),
         classes_(static_cast<size_t>(plan_.classes())),
         greatest_weight_(GreatestWeight(classes_)) {

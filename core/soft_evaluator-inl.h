@@ -29,8 +29,7 @@ class SoftEvaluator {
   SoftEvaluator(const RowContext& context, RowTotals* totals, Scratch* scratch)
       : context_(context),
         plan_(*context.plan),
-        kernels_(GetRowKernels(plan_.input().dtype,
-                               std::is_same_v<P, float> ? DType::kFloat32 : plan_.input().dtype)),
+        kernels_(KernelsOf<P>(plan_)),
         outputs_(context, totals),
         index_(context.labels != nullptr),
         classes_(static_cast<size_t>(plan_.classes())),

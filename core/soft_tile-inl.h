@@ -181,11 +181,7 @@ HWY_INLINE void EvaluateSoftTileWith(FloatTile* tile) {
   TileNumbers numbers;
   SoftNumbers soft;
   for (numbers.begin = 0; numbers.begin < tile->step; numbers.begin += kShare) {
-    numbers.count = std::min(kShare, tile->step - numbers.begin);
-    for (size_t group = 0; group < numbers.count; group += kGroup) {
-      FindGroupMaxima(tile, group, &numbers);
-      SumGroup<kGradient>(tile, group, &numbers);
-    }
+    SumShare<kGradient>(tile, &numbers);
     if (kProbabilities) FindTargetMaxima(numbers, tile);
     SumTileMasses<kProbabilities>(*tile, numbers, &soft);
     GatherByLabel(*tile, &numbers);

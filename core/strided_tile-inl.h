@@ -21,8 +21,7 @@ template <typename T, typename P>
 class StridedTile {
  public:
   StridedTile(const Plan& plan, const Slab& slab, Scratch* scratch)
-      : kernels_(GetRowKernels(plan.input().dtype,
-                               std::is_same_v<P, float> ? DType::kFloat32 : plan.input().dtype)),
+      : kernels_(KernelsOf<P>(plan)),
         classes_(static_cast<size_t>(plan.classes())),
         inner_(static_cast<size_t>(plan.inner())),
         step_(RowStep(classes_)),

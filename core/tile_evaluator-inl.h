@@ -31,8 +31,7 @@ class TileEvaluator {
   TileEvaluator(const RowContext& context, RowTotals* totals, Scratch* scratch)
       : context_(context),
         plan_(*context.plan),
-        kernels_(GetRowKernels(plan_.input().dtype,
-                               std::is_same_v<P, float> ? DType::kFloat32 : plan_.input().dtype)),
+        kernels_(KernelsOf<P>(plan_)),
         totals_(totals),
         loss_sum_(&std::get<ExactSum<float>>(totals->loss)),
         sharp_(IsSharp(plan_)) {

@@ -15,9 +15,9 @@
 #include <type_traits>
 
 #include "core/float_vec-inl.h"
-#include "core/gradient_row-inl.h"
 #include "core/load.h"
 #include "core/row_kernels.h"
+#include "core/stream-inl.h"
 #include "core/transpose-inl.h"
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"

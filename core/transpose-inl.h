@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "core/row_kernels.h"
+#include "core/stream-inl.h"
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
 
@@ -101,26 +102,6 @@ HWY_INLINE void GatherRows(const T* from, size_t step, size_t classes, size_t co
     ForBlocks<kSize>(
         count, [&](size_t i) { TransposeBlock(x + i, step, rows + i * row_step + c, row_step); });
   });
-}
-
-/// Moves a run by streaming stores of 16 bytes: of partly written cache lines too, which took half
-/// the time of ordinary stores at (2,1000,60,65).
-template <typename T>
-HWY_INLINE void StreamRun(const T* from, size_t count, T* to) {
-  constexpr size_t kSize = kTransposed<T>;
-  const hn::CappedTag<T, kSize> d;
-  const size_t bytes = (16 - reinterpret_cast<uintptr_t>(to) % 16) % 16;
-  const size_t head = bytes % sizeof(T) == 0 ? HWY_MIN(count, bytes / sizeof(T)) : count;
-  std::memcpy(to, from, head * sizeof(T));
-  size_t i = head;
-  for (; i + kSize <= count; i += kSize) {
-    if constexpr (kSize > 1) {
-      hn::Stream(hn::LoadU(d, from + i), d, to + i);
-    } else {
-      hn::StoreU(hn::LoadU(d, from + i), d, to + i);
-    }
-  }
-  std::memcpy(to + i, from + i, (count - i) * sizeof(T));
 }
 
 /// The way back, class by class, so that lines are filled before others are begun.

@@ -1,6 +1,7 @@
 #include "bench/core/bandwidth.h"
 
-#define HWY_DISABLED_TARGETS (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#include "core/row_targets.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "bench/core/bandwidth.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
