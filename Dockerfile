@@ -7,7 +7,7 @@ FROM ${BASE} AS build
 RUN apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
       --no-install-recommends g++ cmake ninja-build pkg-config libgrpc++-dev libprotobuf-dev \
       protobuf-compiler protobuf-compiler-grpc libabsl-dev libhwy-dev libspdlog-dev libcli11-dev \
-      nlohmann-json3-dev libzip-dev > /dev/null
+      nlohmann-json3-dev libzip-dev libjemalloc-dev > /dev/null
 WORKDIR /src
 COPY CMakeLists.txt CMakePresets.json ./
 COPY third_party third_party
@@ -22,7 +22,7 @@ RUN cmake --preset release -DLOSSD_TESTS=OFF > /dev/null \
 FROM ${BASE}
 RUN apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
       --no-install-recommends libgrpc++1.51 libhwy1 libprotobuf32 libabsl20220623 libspdlog1.10 libfmt9 \
-      libzip4 > /dev/null \
+      libzip4 libjemalloc2 > /dev/null \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /src/build/release/bin/lossd /src/build/release/bin/lossctl /usr/local/bin/
 # A number, so that orchestrators can tell that it is not root.

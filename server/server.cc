@@ -238,8 +238,6 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
 
 uint64_t Server::memory_used() const { return parts_->budget.used(); }
 
-uint64_t Server::calls_admitted() const { return parts_->budget.granted(); }
-
 int Server::threads() const { return parts_->pool->threads(); }
 
 // "Empty service: alive; full service name: ready": only the latter changes.

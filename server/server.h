@@ -57,8 +57,6 @@ class Server {
   [[nodiscard]] const std::vector<std::string>& addresses() const { return addresses_; }
   /// Bytes that calls in flight hold now.
   [[nodiscard]] uint64_t memory_used() const;
-  /// Calls that have been given memory so far.
-  [[nodiscard]] uint64_t calls_admitted() const;
   [[nodiscard]] int threads() const;
 
   /// Health says NOT_SERVING from now on; calls are served all the same.

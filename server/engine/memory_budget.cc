@@ -29,7 +29,6 @@ absl::StatusOr<MemoryBudget::Reservation> MemoryBudget::Reserve(uint64_t bytes) 
   uint64_t used = used_.load();
   while (used <= limit_ - bytes) {
     if (!used_.compare_exchange_weak(used, used + bytes)) continue;
-    ++granted_;
     return Reservation(this, bytes);
   }
   absl::Status busy = absl::ResourceExhaustedError(

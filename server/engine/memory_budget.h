@@ -45,13 +45,10 @@ class MemoryBudget {
 
   [[nodiscard]] uint64_t limit() const { return limit_; }
   [[nodiscard]] uint64_t used() const { return used_; }
-  /// Reservations that have been granted so far.
-  [[nodiscard]] uint64_t granted() const { return granted_; }
 
  private:
   const uint64_t limit_;
   std::atomic<uint64_t> used_ = 0;
-  std::atomic<uint64_t> granted_ = 0;
 };
 
 /// What a call gets where the machine has less memory than the budget: RESOURCE_EXHAUSTED, reason
