@@ -6,16 +6,18 @@
 #include <mutex>
 #include <thread>
 
+#include "hwy/cache_control.h"
+
 namespace lossd {
 namespace {
 
 constexpr std::chrono::microseconds kSpin{50};
 
-/// Waits a while for `jobs` to leave `seen`.
-void SpinWhileEqual(const std::atomic<uint64_t>& jobs, uint64_t seen) {
+/// Looks for a while whether `done` holds: sleeping and being woken costs more than a short task.
+template <typename Done>
+void SpinUntil(const Done& done) {
   const auto end = std::chrono::steady_clock::now() + kSpin;
-  while (jobs.load(std::memory_order_acquire) == seen && std::chrono::steady_clock::now() < end) {
-  }
+  while (!done() && std::chrono::steady_clock::now() < end) hwy::Pause();
 }
 
 }  // namespace
@@ -57,7 +59,11 @@ void ForkJoinPool::Run(int64_t count, TaskFunction task) {
   if (!shared) return;
   std::unique_lock<std::mutex> lock(mutex_);
   job_ = nullptr;  // Nobody joins any more; who has is waited for.
-  idle_.wait(lock, [this] { return joined_ == 0; });
+  const auto idle = [this] { return joined_.load(std::memory_order_acquire) == 0; };
+  lock.unlock();
+  SpinUntil(idle);
+  lock.lock();
+  idle_.wait(lock, idle);
 }
 
 void ForkJoinPool::Work() {
@@ -66,7 +72,7 @@ void ForkJoinPool::Work() {
   std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
     lock.unlock();
-    SpinWhileEqual(jobs_, seen);
+    SpinUntil([&] { return jobs_.load(std::memory_order_acquire) != seen; });
     lock.lock();
     wake_.wait(lock, [&] { return jobs_.load(std::memory_order_acquire) != seen; });
     seen = jobs_.load(std::memory_order_acquire);

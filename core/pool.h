@@ -48,8 +48,8 @@ class ForkJoinPool final : public Pool {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable idle_;
-  Job* job_ = nullptr;  // Guarded by mutex_; null where there is nothing to join.
-  int joined_ = 0;      // Guarded by mutex_: threads inside job_.
+  Job* job_ = nullptr;          // Guarded by mutex_; null where there is nothing to join.
+  std::atomic<int> joined_{0};  // Threads inside job_; changed under mutex_.
   bool stopping_ = false;
   std::atomic<uint64_t> jobs_{0};  // How many there have been: what idle threads watch.
   Scratch scratch_;                // The calling thread's.
