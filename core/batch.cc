@@ -95,7 +95,8 @@ BatchEvaluation::BatchEvaluation(std::shared_ptr<const Plan> plan, const Operand
 }
 
 absl::StatusOr<std::unique_ptr<BatchEvaluation>> BatchEvaluation::Create(
-    std::shared_ptr<const Plan> plan, const Operands& operands, const OutputBuffers& outputs) {
+    std::shared_ptr<const Plan> plan, const Operands& operands, const OutputBuffers& outputs,
+    Pool* pool) {
   LOSSD_RETURN_IF_ERROR(CheckBytes({plan->input(), operands.input}, "input"));
   LOSSD_RETURN_IF_ERROR(CheckBytes({plan->target(), operands.target}, "target"));
   if (plan->grad_output()) {
@@ -106,7 +107,8 @@ absl::StatusOr<std::unique_ptr<BatchEvaluation>> BatchEvaluation::Create(
   const Labels* labels = nullptr;
   if (checked.target_kind() == TargetKind::kClassIndex) {
     labels = &batch->labels_.emplace(checked);
-    LOSSD_RETURN_IF_ERROR(batch->labels_->Append(operands.target));
+    LOSSD_RETURN_IF_ERROR(pool == nullptr ? batch->labels_->Append(operands.target)
+                                          : batch->labels_->AppendAll(operands.target, pool));
   } else {
     batch->slab_.target = operands.target.data();
   }
@@ -149,7 +151,7 @@ Summary BatchEvaluation::Finish() {
 
 absl::StatusOr<Summary> EvaluateBatch(std::shared_ptr<const Plan> plan, const Operands& operands,
                                       const OutputBuffers& outputs, Pool* pool) {
-  auto batch = BatchEvaluation::Create(std::move(plan), operands, outputs);
+  auto batch = BatchEvaluation::Create(std::move(plan), operands, outputs, pool);
   if (!batch.ok()) return batch.status();
   const auto run = [&batch](int64_t index, Scratch* scratch) { (*batch)->RunTask(index, scratch); };
   if (pool != nullptr) {

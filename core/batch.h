@@ -54,10 +54,12 @@ struct OutputBuffers {
 ///     Summary summary = (*batch)->Finish();
 class BatchEvaluation {
  public:
-  /// Checks byte counts and labels (INVALID_ARGUMENT names the field); computes nothing else.
+  /// Checks byte counts and labels (INVALID_ARGUMENT names the field); computes nothing else. Many
+  /// labels are checked by all threads of `pool`, if given.
   static absl::StatusOr<std::unique_ptr<BatchEvaluation>> Create(std::shared_ptr<const Plan> plan,
                                                                  const Operands& operands,
-                                                                 const OutputBuffers& outputs);
+                                                                 const OutputBuffers& outputs,
+                                                                 Pool* pool = nullptr);
 
   [[nodiscard]] int64_t tasks() const { return tasks_; }
   void RunTask(int64_t index, Scratch* scratch);

@@ -1,8 +1,10 @@
 #include "core/labels.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <string>
 #include <type_traits>
 
@@ -11,11 +13,16 @@
 #include "absl/types/span.h"
 #include "core/dtype.h"
 #include "core/error.h"
+#include "core/label_kernels.h"
 #include "core/load.h"
 #include "core/plan.h"
+#include "core/pool.h"
 
 namespace lossd {
 namespace {
+
+/// Labels that a thread checks at a time.
+constexpr size_t kShard = 2048;
 
 /// Width of a stored label; all ones stand for an ignored position, so C itself must fit below.
 size_t StoredWidth(int64_t classes) {
@@ -41,37 +48,6 @@ RawLabel ReadLabel(const std::byte* from) {
   return label;
 }
 
-/// Labels of `Stored` type, all ones standing for an ignored position.
-template <typename Stored>
-void LoadLabels(const std::byte* from, size_t count, int32_t* to) {
-  for (size_t i = 0; i < count; ++i) {
-    const auto label = LoadRaw<Stored>(from + i * sizeof(Stored));
-    to[i] = label == static_cast<Stored>(-1) ? -1 : static_cast<int32_t>(label);
-  }
-}
-
-/// Stores labels; false where one of them is bad. Free of branches and of comparisons for order,
-/// for which SSE2 has no vectors of 64 bits: what is out of range shows in a sign.
-template <typename T, typename Stored>
-bool StoreLabels(const std::byte* from, size_t count, int64_t ignore_index, int64_t classes,
-                 std::byte* to, uint64_t* ignored) {
-  // A uint64 beyond int64 might look like a negative index to ignore.
-  const bool may_ignore = !std::is_same_v<T, uint64_t> || ignore_index >= 0;
-  const auto most = static_cast<uint64_t>(classes - 1);
-  uint64_t signs = 0;
-  uint64_t matches = 0;
-  for (size_t i = 0; i < count; ++i) {
-    const int64_t label = ReadLabel<T>(from + i * sizeof(T)).value;
-    const uint64_t ignore = label == ignore_index && may_ignore ? ~uint64_t{0} : 0;
-    matches -= ignore;
-    const uint64_t kept = static_cast<uint64_t>(label) & ~ignore;
-    signs |= kept | (most - kept);
-    StoreRaw(to + i * sizeof(Stored), static_cast<Stored>(kept | ignore));
-  }
-  *ignored = matches;
-  return signs >> 63U == 0;
-}
-
 }  // namespace
 
 Labels::Labels(const Plan& plan)
@@ -90,42 +66,62 @@ int64_t Labels::At(int64_t position) const {
 }
 
 void Labels::Load(int64_t position, size_t count, int32_t* to) const {
-  const std::byte* from = stored_.data() + static_cast<size_t>(position) * width_;
-  if (width_ == 1) return LoadLabels<uint8_t>(from, count, to);
-  if (width_ == 2) return LoadLabels<uint16_t>(from, count, to);
-  LoadLabels<uint32_t>(from, count, to);
+  LoadLabels(width_, stored_.data() + static_cast<size_t>(position) * width_, count, to);
 }
 
-template <typename T>
-size_t Labels::AppendGood(const std::byte* elements, size_t count) {
-  const int64_t ignore_index = plan_.ignore_index();
-  // What a refused run leaves lies beyond filled_.
-  std::byte* to = stored_.data() + static_cast<size_t>(filled_) * width_;
-  uint64_t ignored = 0;
-  const auto store = [&](auto stored) {
-    return StoreLabels<T, decltype(stored)>(elements, count, ignore_index, plan_.classes(), to,
-                                            &ignored);
-  };
-  const bool good = width_ == 1   ? store(uint8_t{})
-                    : width_ == 2 ? store(uint16_t{})
-                                  : store(uint32_t{});
-  if (!good) return 0;
-  if (!class_counts_.empty()) {
+bool Labels::Store(const std::byte* elements, size_t count, int64_t position, uint64_t* ignored) {
+  std::byte* to = stored_.data() + static_cast<size_t>(position) * width_;
+  return StoreLabels(plan_.target().dtype, width_, {plan_.classes(), plan_.ignore_index()},
+                     elements, count, to, ignored);
+}
+
+void Labels::Count(int64_t begin) {
+  if (class_counts_.empty()) return;
+  int32_t labels[256];
+  while (begin < filled_) {
+    const auto count = std::min(std::size(labels), static_cast<size_t>(filled_ - begin));
+    Load(begin, count, labels);
     for (size_t i = 0; i < count; ++i) {
-      const int64_t label = ReadLabel<T>(elements + i * sizeof(T)).value;
-      if (label != ignore_index) ++class_counts_[static_cast<size_t>(label)];
+      if (labels[i] >= 0) ++class_counts_[static_cast<size_t>(labels[i])];
     }
+    begin += static_cast<int64_t>(count);
   }
-  ignored_ += ignored;
-  filled_ += static_cast<int64_t>(count);
-  return count;
 }
 
 size_t Labels::AppendGood(const std::byte* elements, size_t count) {
   const auto left = static_cast<size_t>(plan_.positions() - filled_);
   count = std::min(count, left);
-  return WithIntegerType(plan_.target().dtype,
-                         [&](auto type) { return AppendGood<decltype(type)>(elements, count); });
+  uint64_t ignored = 0;
+  // What a refused run leaves lies beyond filled_.
+  if (!Store(elements, count, filled_, &ignored)) return 0;
+  ignored_ += ignored;
+  filled_ += static_cast<int64_t>(count);
+  Count(filled_ - static_cast<int64_t>(count));
+  return count;
+}
+
+absl::Status Labels::AppendAll(absl::Span<const std::byte> bytes, Pool* pool) {
+  const size_t size = SizeOf(plan_.target().dtype);
+  const auto positions = static_cast<size_t>(plan_.positions());
+  if (bytes.size() != positions * size || positions < 4 * kShard) return Append(bytes);
+  std::atomic<uint64_t> ignored = 0;
+  std::atomic<bool> good = true;
+  const auto shards = static_cast<int64_t>((positions + kShard - 1) / kShard);
+  pool->Run(shards, [&](int64_t shard, Scratch* /*scratch*/) {
+    const size_t begin = static_cast<size_t>(shard) * kShard;
+    const size_t count = std::min(kShard, positions - begin);
+    uint64_t ignored_here = 0;
+    if (!Store(bytes.data() + begin * size, count, static_cast<int64_t>(begin), &ignored_here)) {
+      good = false;
+    }
+    ignored += ignored_here;
+  });
+  // Once more, to name the first bad one.
+  if (!good) return Append(bytes);
+  ignored_ = ignored;
+  filled_ = plan_.positions();
+  Count(0);
+  return absl::OkStatus();
 }
 
 absl::Status Labels::AppendOne(const std::byte* element) {

@@ -14,6 +14,8 @@
 
 namespace lossd {
 
+class Pool;
+
 /// The labels of all positions, filled front to back. One thread appends; others may read any
 /// position below what they know to be filled (with their own synchronization of that knowledge).
 class Labels {
@@ -28,6 +30,9 @@ class Labels {
   /// that is not ignore_index is INVALID_ARGUMENT and names the position; so are bytes past the
   /// end.
   absl::Status Append(absl::Span<const std::byte> bytes);
+  /// The same with the labels of all positions at once, checked by all threads of `pool`.
+  /// REQUIRES: none has been appended yet.
+  absl::Status AppendAll(absl::Span<const std::byte> bytes, Pool* pool);
 
   /// Positions with a label so far.
   [[nodiscard]] int64_t filled() const { return filled_; }
@@ -46,9 +51,12 @@ class Labels {
 
  private:
   absl::Status AppendOne(const std::byte* element);
-  /// Appends all of `count` elements of type T, or none where one of them is bad; returns how many.
-  template <typename T>
-  size_t AppendGood(const std::byte* elements, size_t count);
+  /// Stores `count` elements from a position on; false where one of them is bad, and then what is
+  /// stored there is void.
+  bool Store(const std::byte* elements, size_t count, int64_t position, uint64_t* ignored);
+  /// Counts positions from `begin` on by class.
+  void Count(int64_t begin);
+  /// Appends all of `count` elements, or none where one of them is bad; returns how many.
   size_t AppendGood(const std::byte* elements, size_t count);
 
   const Plan& plan_;

@@ -3,10 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "core/error.h"
+#include "core/pool.h"
 #include "tests/support/problem.h"
 
 namespace lossd::testing {
@@ -44,6 +47,53 @@ TEST(Labels, EveryWidthInPiecesOfEverySize) {
       EXPECT_EQ(labels.At(3), -1);
       EXPECT_EQ(labels.ignored(), 1U);
     }
+  }
+}
+
+/// Many labels below 100, of which 7 is ignored.
+OwnedTensor ManyLabels(DType dtype, int64_t positions) {
+  std::vector<double> values(static_cast<size_t>(positions));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(i * i % 100);
+  for (size_t i = 0; i < values.size(); i += 3) values[i] = 7;
+  return MakeTensor(dtype, {positions}, values);
+}
+
+TEST(Labels, AllAtOnceByManyThreadsAreTheSame) {
+  constexpr int64_t kPositions = 30011;
+  ForkJoinPool pool(3);
+  for (const DType dtype : Integers()) {
+    OwnedProblem problem;
+    problem.options.ignore_index = 7;
+    problem.input.spec = {DType::kFloat32, {kPositions, 100}};
+    problem.target = ManyLabels(dtype, kPositions);
+    problem.weight = MakeTensor(DType::kFloat32, {100}, std::vector<double>(100, 1.0));
+    const auto plan = problem.plan();
+    Labels one_by_one(*plan);
+    ASSERT_TRUE(one_by_one.Append(problem.target.bytes).ok());
+    Labels at_once(*plan);
+    ASSERT_TRUE(at_once.AppendAll(problem.target.bytes, &pool).ok());
+    EXPECT_EQ(at_once.filled(), kPositions);
+    EXPECT_GT(at_once.ignored(), 10000U);
+    EXPECT_EQ(at_once.ignored(), one_by_one.ignored());
+    EXPECT_EQ(at_once.class_counts(), one_by_one.class_counts());
+    for (int64_t i = 0; i < kPositions; ++i) ASSERT_EQ(at_once.At(i), one_by_one.At(i)) << i;
+  }
+}
+
+TEST(Labels, TheFirstBadOneOfManyIsNamed) {
+  constexpr int64_t kPositions = 30011;
+  const auto plan = PlanFor(DType::kInt64, kPositions, 100, 7);
+  ForkJoinPool pool(3);
+  for (const int64_t bad : {0, 2047, 2048, 17001, 30010}) {
+    OwnedTensor tensor = ManyLabels(DType::kInt64, kPositions);
+    for (const int64_t at : {bad, kPositions - 1}) {
+      const int64_t value = 100 + at;
+      std::memcpy(tensor.bytes.data() + at * 8, &value, sizeof(value));
+    }
+    Labels labels(*plan);
+    const absl::Status status = labels.AppendAll(tensor.bytes, &pool);
+    EXPECT_EQ(GetErrorDetail(status).field, absl::StrCat("target[", bad, "]"));
+    EXPECT_NE(status.message().find(absl::StrCat("got ", 100 + bad)), std::string::npos) << status;
   }
 }
 
