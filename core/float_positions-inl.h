@@ -23,7 +23,7 @@ namespace lossd::HWY_NAMESPACE {
 /// Positions of a tile that go through each step together: so few that what is known of them stays
 /// in a first-level cache beside the tile.
 constexpr size_t kShare = 64;
-static_assert(kShare % kGroup == 0 && kTilePositions % kShare == 0);
+static_assert(kShare % kGroup == 0 && kTilePositions % kGroup == 0);
 
 /// Pairs of a share's positions.
 struct PairLanes {

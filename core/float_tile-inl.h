@@ -19,6 +19,7 @@
 #include "core/float_vec-inl.h"
 #include "core/lane_sums-inl.h"
 #include "core/row_kernels.h"
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -61,19 +62,24 @@ HWY_INLINE void FindGroupMaxima(FloatTile* tile, size_t group, TileNumbers* numb
   }
 }
 
-/// Exponentials of a few classes from `c` on, 0 for the first maximum's; with kKeep they are kept
-/// for the gradients before that.
-template <bool kKeep, size_t kCount>
-HWY_INLINE void ExponentialsOf(const ScaledExp& exp, V argmax, size_t c, FloatTile* tile, size_t at,
-                               V (&e)[kCount]) {
+/// Adds exponentials of kClasses classes from logits at `offset` on, but for the first maximum's,
+/// which stays out of the tail so that a tiny remainder keeps all its bits; with kKeep the tile's
+/// gradients get them all. All parts together, so that the chains of dependent operations are many.
+template <bool kKeep, size_t kClasses>
+HWY_INLINE void AddExponentials(const ScaledExp (&exp)[kParts], const V (&argmax)[kParts],
+                                size_t offset, FloatTile* tile, V* index, LaneSums* tail) {
   const D d;
-  const size_t offset = c * tile->step + at;
-  for (size_t j = 0; j < kCount; ++j) e[j] = hn::Load(d, tile->logits + offset + j * tile->step);
-  exp.Apply(e);
-  for (size_t j = 0; j < kCount; ++j) {
-    if (kKeep) hn::Store(e[j], d, tile->gradients + offset + j * tile->step);
-    const auto top = hn::Eq(hn::Set(d, static_cast<float>(c + j)), argmax);
-    e[j] = hn::IfThenZeroElse(top, e[j]);
+  V e[kClasses * kParts];
+  for (size_t i = 0; i < kClasses * kParts; ++i) {
+    e[i] = hn::Load(d, tile->logits + offset + i / kParts * tile->step + i % kParts * kLanes);
+  }
+  ScaledExp::ApplyParts(exp, e);
+  for (size_t i = 0; i < kClasses * kParts; ++i) {
+    if (kKeep) {
+      hn::Store(e[i], d, tile->gradients + offset + i / kParts * tile->step + i % kParts * kLanes);
+    }
+    tail->Add(i % kParts, hn::IfThenZeroElse(hn::Eq(*index, argmax[i % kParts]), e[i]));
+    if (i % kParts == kParts - 1) *index = hn::Add(*index, hn::Set(d, 1.0F));
   }
 }
 
@@ -94,28 +100,28 @@ HWY_INLINE void SplitSums(const double* sums, float* high, float* low) {
 #endif
 }
 
-/// The tail of each lane; with kKeep the tile's gradients get the exponentials. The first maximum
-/// stays out of the tail, so that a tiny remainder keeps all its bits.
+/// The tail of each lane; with kKeep the tile's gradients get the exponentials.
 template <bool kKeep>
 HWY_INLINE void SumGroup(FloatTile* tile, size_t group, TileNumbers* numbers) {
   const D d;
   LaneSums tail;
+  V argmax[kParts];
+  ScaledExp exp[kParts];
+  const size_t begin = numbers->begin + group;
   for (size_t p = 0; p < kParts; ++p) {
-    const size_t lane = group + p * kLanes;
-    const size_t at = numbers->begin + lane;
-    const V argmax = hn::ConvertTo(d, hn::Load(DI(), tile->argmax + at));
-    const ScaledExp exp(hn::Load(d, numbers->max + lane), hn::Load(d, numbers->exponent + lane));
-    size_t c = 0;
-    for (; c + 4 <= tile->classes; c += 4) {
-      V e[4];
-      ExponentialsOf<kKeep>(exp, argmax, c, tile, at, e);
-      for (const V& part : e) tail.Add(p, part);
-    }
-    for (; c < tile->classes; ++c) {
-      V e[1];
-      ExponentialsOf<kKeep>(exp, argmax, c, tile, at, e);
-      tail.Add(p, e[0]);
-    }
+    const size_t lane = p * kLanes;
+    argmax[p] = hn::ConvertTo(d, hn::Load(DI(), tile->argmax + begin + lane));
+    exp[p] = ScaledExp(hn::Load(d, numbers->max + group + lane),
+                       hn::Load(d, numbers->exponent + group + lane));
+  }
+  constexpr size_t kTogether = kParts < 4 ? 4 / kParts : 1;
+  V index = hn::Zero(d);
+  size_t c = 0;
+  for (; c + kTogether <= tile->classes; c += kTogether) {
+    AddExponentials<kKeep, kTogether>(exp, argmax, begin + c * tile->step, tile, &index, &tail);
+  }
+  for (; c < tile->classes; ++c) {
+    AddExponentials<kKeep, 1>(exp, argmax, begin + c * tile->step, tile, &index, &tail);
   }
   HWY_ALIGN double sums[kBlock];
   tail.StoreTo(sums);
@@ -125,18 +131,33 @@ HWY_INLINE void SumGroup(FloatTile* tile, size_t group, TileNumbers* numbers) {
   }
 }
 
+/// Asks for what the next tile will be read from, a part of it with each group: all of it at once
+/// would be more than a processor can wait for. Asking never faults.
+HWY_INLINE void AskAhead(const FloatTile& tile, size_t group) {
+  const size_t groups = tile.step / kGroup;
+  for (const TileAhead& ahead : tile.ahead) {
+    const size_t begin = ahead.run_bytes * (group / kGroup) / groups;
+    const size_t end = ahead.run_bytes * (group / kGroup + 1) / groups;
+    for (size_t run = 0; run < ahead.runs; ++run) {
+      const std::byte* from = ahead.from + run * ahead.run_step;
+      for (size_t at = begin; at < end; at += 64) hwy::Prefetch(from + at);
+    }
+  }
+}
+
 /// The maxima and tails of the share that begins with numbers->begin.
 template <bool kKeep>
 HWY_INLINE void SumShare(FloatTile* tile, TileNumbers* numbers) {
   numbers->count = std::min(kShare, tile->step - numbers->begin);
   for (size_t group = 0; group < numbers->count; group += kGroup) {
+    AskAhead(*tile, numbers->begin + group);
     FindGroupMaxima(tile, group, numbers);
     SumGroup<kKeep>(tile, group, numbers);
   }
 }
 
-/// What the labels choose: one at a time, apart from the vector passes.
-HWY_INLINE void GatherByLabel(const FloatTile& tile, TileNumbers* numbers) {
+/// What the labels choose, one position at a time.
+HWY_INLINE void PickByLabel(const FloatTile& tile, TileNumbers* numbers) {
   const int32_t* labels = tile.labels + numbers->begin;
   for (size_t i = 0; i < numbers->count; ++i) {
     const auto label = static_cast<size_t>(std::max(labels[i], 0));
@@ -144,6 +165,41 @@ HWY_INLINE void GatherByLabel(const FloatTile& tile, TileNumbers* numbers) {
     numbers->logit[i] = tile.logits[at];
     if (tile.gradient) numbers->exponential[i] = tile.gradients[at];
   }
+}
+
+/// The same by a vector of positions at a time, which looks at every class: faster up to some
+/// eight.
+HWY_INLINE void SelectByLabel(const FloatTile& tile, TileNumbers* numbers) {
+  const D d;
+  for (size_t at = 0; at < numbers->count; at += kLanes) {
+    const size_t begin = numbers->begin + at;
+    const V label = hn::ConvertTo(d, hn::Load(DI(), tile.labels + begin));
+    V index = hn::Zero(d);
+    V logit = index;
+    V exponential = index;
+    for (size_t c = 0; c < tile.classes; ++c) {
+      const size_t from = c * tile.step + begin;
+      const auto own = hn::Eq(index, label);
+      logit = hn::IfThenElse(own, hn::Load(d, tile.logits + from), logit);
+      if (tile.gradient) {
+        exponential = hn::IfThenElse(own, hn::Load(d, tile.gradients + from), exponential);
+      }
+      index = hn::Add(index, hn::Set(d, 1.0F));
+    }
+    hn::Store(logit, d, numbers->logit + at);
+    hn::Store(exponential, d, numbers->exponential + at);
+  }
+}
+
+/// The labels' logits, exponentials and weights.
+HWY_INLINE void GatherByLabel(const FloatTile& tile, TileNumbers* numbers) {
+  constexpr size_t kFew = 6;
+  if (tile.classes <= kFew) {
+    SelectByLabel(tile, numbers);
+  } else {
+    PickByLabel(tile, numbers);
+  }
+  const int32_t* labels = tile.labels + numbers->begin;
   for (size_t i = 0; i < numbers->count; ++i) numbers->weight[i] = labels[i] < 0 ? 0.0F : 1.0F;
   if (tile.class_weight == nullptr) return;
   for (size_t i = 0; i < numbers->count; ++i) {
@@ -189,17 +245,16 @@ HWY_INLINE void FindGradients(const TileNumbers& numbers, FloatTile* tile) {
   const D d;
   for (size_t at = 0; at < numbers.count; at += kLanes) {
     const V factor = hn::Load(d, numbers.factor + at);
+    const V entry = hn::Load(d, numbers.entry + at);
+    const V label = hn::ConvertTo(d, hn::Load(DI(), tile->labels + numbers.begin + at));
+    V index = hn::Zero(d);
     float* gradient = tile->gradients + numbers.begin + at;
     for (size_t c = 0; c < tile->classes; ++c, gradient += tile->step) {
       // Adding +0 turns a -0 of a negative factor into +0.
-      hn::Store(hn::Add(hn::Mul(hn::Load(d, gradient), factor), hn::Zero(d)), d, gradient);
+      const V product = hn::Add(hn::Mul(hn::Load(d, gradient), factor), hn::Zero(d));
+      hn::Store(hn::IfThenElse(hn::Eq(index, label), entry, product), d, gradient);
+      index = hn::Add(index, hn::Set(d, 1.0F));
     }
-  }
-  for (size_t i = 0; i < numbers.count; ++i) {
-    const size_t position = numbers.begin + i;
-    const int32_t label = tile->labels[position];
-    if (label < 0) continue;
-    tile->gradients[static_cast<size_t>(label) * tile->step + position] = numbers.entry[i];
   }
 }
 

@@ -249,6 +249,15 @@ class ScaledExp {
     for (size_t i = 0; i < kCount; ++i) x[i] = FusedMulAdd(x[i], power[i], power[i]);
   }
 
+  /// The same with a reference for each part: x[i] takes that of part i % kParts.
+  template <size_t kCount>
+  static HWY_INLINE void ApplyParts(const ScaledExp (&parts)[kParts], V (&x)[kCount]) {
+    V power[kCount];
+    for (size_t i = 0; i < kCount; ++i) parts[i % kParts].Reduce(&x[i], &power[i]);
+    FinishAll(&x);
+    for (size_t i = 0; i < kCount; ++i) x[i] = FusedMulAdd(x[i], power[i], power[i]);
+  }
+
   /// The same times `factor`, rounded once more, or twice where the result is subnormal.
   template <size_t kCount>
   HWY_INLINE void ApplyTimes(V factor, V (&x)[kCount]) const {
@@ -267,6 +276,11 @@ class ScaledExp {
   template <size_t kCount>
   HWY_INLINE void Split(V (*x)[kCount], V (*power)[kCount]) const {
     for (size_t i = 0; i < kCount; ++i) Reduce(&(*x)[i], &(*power)[i]);
+    FinishAll(x);
+  }
+
+  template <size_t kCount>
+  static HWY_INLINE void FinishAll(V (*x)[kCount]) {
     constexpr size_t kTogether = kCount % 2 == 0 ? 2 : 1;
     for (size_t i = 0; i < kCount; i += kTogether) Finish<kTogether>(&(*x)[i]);
   }

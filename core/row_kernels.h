@@ -73,9 +73,10 @@ inline constexpr size_t kGroup = 16;
 /// not depend on how it lies in memory, so the number of classes alone decides.
 inline constexpr size_t kMaxTileClasses = 64;
 /// Logits of a tile, and its positions: about half of a first-level cache. Half of it, with runs of
-/// 384 bytes for each of 19 classes, took 1.3 times as long at (2,19,512,1024).
+/// 384 bytes for each of 19 classes, took 1.3 times as long at (2,19,512,1024). Not 256 positions:
+/// classes would lie a power of two apart, on the same sets of the cache.
 inline constexpr size_t kTileElements = 4096;
-inline constexpr size_t kTilePositions = 256;
+inline constexpr size_t kTilePositions = 240;
 
 /// Positions of a tile of rows of so many classes, whole groups.
 constexpr size_t TilePositions(size_t classes) {
@@ -103,6 +104,14 @@ struct TileLayout {
   size_t position_step = 1;
 };
 
+/// Memory that the next tile will be read from: runs of bytes.
+struct TileAhead {
+  const std::byte* from = nullptr;
+  size_t runs = 0;
+  size_t run_bytes = 0;
+  size_t run_step = 0;  ///< Bytes from the begin of a run to that of the next.
+};
+
 /// Positions with their classes apart, [classes, kTilePositions at most].
 struct FloatTile {
   size_t classes = 0;
@@ -117,6 +126,7 @@ struct FloatTile {
   double sharp = 1;
   double smooth = 0;
   double spread = 0;                           ///< smooth times the sum of weights.
+  TileAhead ahead[2];                          ///< Of logits and of targets.
   alignas(64) float logits[kTileElements];     ///< [classes, step]; unused lanes are finite.
   alignas(64) float targets[kTileElements];    ///< Likewise.
   alignas(64) int32_t labels[kTilePositions];  ///< -1 where there is none; with probabilities a

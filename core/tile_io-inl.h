@@ -113,7 +113,7 @@ inline bool IsAligned(const float* at) {
 /// layout's positions get zeros.
 template <typename T>
 HWY_INLINE void LoadLanes(const std::byte* from, const TileLayout& layout, FloatTile* tile,
-                          float* to) {
+                          TileAhead* ahead, float* to) {
   const T* x = reinterpret_cast<const T*>(from);
   const size_t classes = tile->classes = layout.classes;
   const size_t count = tile->count = layout.count;
@@ -122,15 +122,15 @@ HWY_INLINE void LoadLanes(const std::byte* from, const TileLayout& layout, Float
     std::fill(to + c * step + count, to + (c + 1) * step, 0.0F);
   }
   if (layout.position_step == 1) {
+    const size_t bytes = count * sizeof(T);
+    *ahead = {from + bytes, classes, bytes, layout.class_step * sizeof(T)};
     for (size_t c = 0; c < classes; ++c) {
-      const T* run = x + c * layout.class_step;
-      // The next tile's run: the processor does not foresee so many streams at once. Asking never
-      // faults.
-      for (size_t i = 0; i < count; i += 64 / sizeof(T)) hwy::Prefetch(run + count + i);
-      WidenRun(run, count, to + c * step);
+      WidenRun(x + c * layout.class_step, count, to + c * step);
     }
     return;
   }
+  const size_t bytes = count * classes * sizeof(T);
+  *ahead = {from + bytes, 1, bytes, 0};
   if constexpr (std::is_same_v<T, float>) {
     if (IsAligned(x)) return MoveRows<true>(x, count, classes, to, step);
   }
@@ -140,11 +140,11 @@ HWY_INLINE void LoadLanes(const std::byte* from, const TileLayout& layout, Float
 
 template <typename T>
 void LoadTile(const std::byte* from, const TileLayout& layout, FloatTile* tile) {
-  LoadLanes<T>(from, layout, tile, tile->logits);
+  LoadLanes<T>(from, layout, tile, &tile->ahead[0], tile->logits);
 }
 template <typename P>
 void LoadTileTarget(const std::byte* from, const TileLayout& layout, FloatTile* tile) {
-  LoadLanes<P>(from, layout, tile, tile->targets);
+  LoadLanes<P>(from, layout, tile, &tile->ahead[1], tile->targets);
 }
 
 /// Scatters the gradients of those lanes alone that are good.
