@@ -99,15 +99,25 @@ def streams(binaries, address, echo, shape, gradient, calls, rounds):
     return {key: median(rows, key) for key in rows[0]}
 
 
-def python_service(binaries, address, other, shape, gradient, calls, rounds):
+def wire_alone(binaries, echo, shape, gradient, calls):
+    """Seconds of a call that only moves the bytes of ours."""
+    size = 4 * shape[0] * shape[1]
+    if size <= CHUNK:
+        return statistics.median(peer(binaries, "call", echo, "/bench/Echo", size, calls + 1))
+    method = "/bench/Echo" if gradient else "/bench/Sink"
+    return statistics.median(peer(binaries, "stream", echo, method, size, CHUNK, calls + 1))
+
+
+def python_service(binaries, address, other, echo, shape, gradient, calls, rounds):
     """How many times longer a call of the Python service takes, over TCP: from a Python client, as its
-    user would have it, and from the raw C++ client, which no Python slows."""
+    user would have it, and from the raw C++ client, which no Python slows; and what the first would
+    be if the wire alone were called."""
     rows, classes = shape
     size = 24 + 8 * rows + 4 * rows * classes
     flags = [f"--shape={rows},{classes}"] + (["--grad"] if gradient else [])
     client = [sys.executable, HERE / "peers" / "torch_client.py", other, str(rows), str(classes), str(int(gradient)),
               str(calls + 1)]
-    ratios, raw_ratios = [], []
+    ratios, raw_ratios, wire_ratios = [], [], []
     for _ in range(rounds):
         python = subprocess.run(client, check=True, text=True, capture_output=True).stdout
         whole = statistics.median(json.loads(python)[1:])
@@ -116,7 +126,9 @@ def python_service(binaries, address, other, shape, gradient, calls, rounds):
         ours = lossctl(binaries, address, f"--duration={max(0.3, theirs * calls / 3)}", *flags)["latency_us"]["p50"] / 1e6
         ratios.append(whole / ours)
         raw_ratios.append(theirs / ours)
-    return {"times": statistics.median(ratios), "least": min(ratios), "raw_client_times": statistics.median(raw_ratios)}
+        wire_ratios.append(whole / wire_alone(binaries, echo, shape, gradient, calls))
+    return {"times": statistics.median(ratios), "least": min(ratios),
+            "raw_client_times": statistics.median(raw_ratios), "wire_times": statistics.median(wire_ratios)}
 
 
 def main():
@@ -154,7 +166,8 @@ def main():
         for shape, calls in (((8, 10), 300), ((8192, 1000), 5), ((128, 128256), 5)):
             for gradient in (False, True):
                 what = f"{shape} {'gradient' if gradient else 'loss'}, Python service over lossd"
-                record(what, "tcp", python_service(binaries, lossd.tcp, other.address, shape, gradient, calls, rounds))
+                record(what, "tcp", python_service(binaries, lossd.tcp, other.address, echoes["tcp"].address, shape,
+                                                   gradient, calls, rounds))
         other.close()
     for echo in echoes.values():
         echo.close()
