@@ -108,8 +108,9 @@ struct NoCompanion {
 template <typename T, typename Companion>
 class FloatRow {
  public:
-  FloatRow(const T* x, size_t classes, Companion* companion)
-      : x_(x), classes_(classes), companion_(companion) {}
+  /// `kept`, if not null, gets the exponentials; then the row is one span.
+  FloatRow(const T* x, size_t classes, float* kept, Companion* companion)
+      : x_(x), classes_(classes), kept_(kept), companion_(companion) {}
 
   RowSum Evaluate() {
     RowSum sum;
@@ -136,11 +137,11 @@ class FloatRow {
     best_.max = -std::numeric_limits<float>::infinity();
     SetReference(MaxOfFirst());
     for (size_t begin = 0; begin < classes_; begin += kSpan) {
-      SpanSum span = SumSpan(begin, kNone);
+      SpanSum span = SumAll(begin);
       if (HWY_UNLIKELY(span.max > reference_ + kHeadroom)) {
         if (!(span.max <= kRange)) return false;
         Rescale(span.max);
-        span = SumSpan(begin, kNone);
+        span = SumAll(begin);
       }
       companion_->AddSpan(begin, std::min(begin + kSpan, classes_),
                           std::max({span.max, best_.max, -kRange}));
@@ -205,7 +206,12 @@ class FloatRow {
     return block;
   }
 
+  HWY_INLINE SpanSum SumAll(size_t begin) const {
+    return kept_ == nullptr ? SumSpan<false>(begin, kNone) : SumSpan<true>(begin, kNone);
+  }
+
   /// The span from `begin`, leaving class `without` out of the sum.
+  template <bool kKeep>
   HWY_INLINE SpanSum SumSpan(size_t begin, size_t without) const {
     const D d;
     const ScaledExp exp = exp_;
@@ -223,10 +229,13 @@ class FloatRow {
                   LoadVector(from + 3 * kBlock)};
         max[p] = hn::Max(max[p], hn::Max(hn::Max(e[0], e[1]), hn::Max(e[2], e[3])));
         exp.Apply(e);
-        for (const V& part : e) sums.Add(p, part);
+        for (size_t j = 0; j < 4; ++j) {
+          if (kKeep) hn::Store(e[j], d, kept_ + i + j * kBlock + p * kLanes);
+          sums.Add(p, e[j]);
+        }
       }
     }
-    for (; i < end; i += kChunk) AddWithCare(i, without, &sums, max);
+    for (; i < end; i += kChunk) AddWithCare<kKeep>(i, without, &sums, max);
     SpanSum span;
     sums.StoreTo(span.lanes);
     for (size_t p = 0; p < kParts; ++p) hn::Store(max[p], d, span.maxima + p * kLanes);
@@ -236,11 +245,15 @@ class FloatRow {
   }
 
   /// A chunk that may reach beyond the row's end or hold the class to leave out.
+  template <bool kKeep>
   HWY_INLINE void AddWithCare(size_t begin, size_t without, LaneSums* sums, V* max) const {
     for (size_t j = 0; j < 4 && begin < classes_; ++j, begin += kBlock) {
       Block terms = LoadAt(begin);
       for (size_t p = 0; p < kParts; ++p) max[p] = hn::Max(max[p], terms.parts[p]);
       exp_.Apply(terms.parts);
+      for (size_t p = 0; kKeep && p < kParts; ++p) {
+        hn::Store(terms.parts[p], D(), kept_ + begin + p * kLanes);
+      }
       if (without - begin < kBlock) ClearLane(without - begin, &terms);
       for (size_t p = 0; p < kParts; ++p) sums->Add(p, terms.parts[p]);
     }
@@ -273,13 +286,14 @@ class FloatRow {
     const double rest = AddLanes(lanes);
     // A tiny remainder keeps all its bits: its span is summed again without the maximum.
     if (rest >= own * 0x1p-22) return rest;
-    const SpanSum span = SumSpan(best_begin_, FindMaximum());
+    const SpanSum span = SumSpan<false>(best_begin_, FindMaximum());
     for (size_t i = 0; i < kBlock; ++i) lanes[i] = span.lanes[i] + total_[i];
     return AddLanes(lanes);
   }
 
   const T* x_;
   size_t classes_;
+  float* kept_;
   Companion* companion_;
   float reference_ = 0;
   int32_t exponent_ = 0;
@@ -303,6 +317,7 @@ HWY_INLINE void FinishRows(const RowSum (&sums)[kCount], FloatRowStats (&stats)[
     max[i] = static_cast<double>(sums[i].max);
     exponent[i] = static_cast<double>(k);
     unit[i] = PowerOfTwo(k - sums[i].exponent + kScaleExponent);
+    stats[i].kept_scale = PowerOfTwo(sums[i].exponent - k);
   }
   double mantissa[kCount];
   double tail[kCount];

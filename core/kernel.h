@@ -11,6 +11,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/buffer.h"
 #include "core/class_sums.h"
 #include "core/labels.h"
 #include "core/plan.h"
@@ -39,6 +40,7 @@ struct Scratch {
   std::vector<double> terms;
   std::vector<std::byte> strided;
   std::unique_ptr<FloatTile> tile;
+  Buffer kept;  ///< Exponentials of rows that keep them.
 };
 
 /// What rows are evaluated with, beside their data. `labels` must be filled for the range.

@@ -25,6 +25,7 @@ struct FloatRowStats {
   float max = 0;
   double tail = 0;           ///< Sum of exp(x_c - max) over all classes but one that has it.
   double log_norm = 0;       ///< log(1 + tail)
+  double kept_scale = 1;     ///< What kept exponentials are multiplied by to be relative to that k.
   double max_mantissa = 1;   ///< exp(max) 2^-k, with the k that exponentials are kept relative to.
   int32_t max_exponent = 0;  ///< That k.
 };
@@ -38,6 +39,12 @@ constexpr size_t RowsTogether(size_t row_bytes) {
   const size_t fit = kBytes / row_bytes;
   return fit < 1 ? 1 : (fit < kRowsTogether ? fit : kRowsTogether);
 }
+
+/// Rows up to so many classes can keep their exponentials for the gradient: what a first-level
+/// cache holds beside the row, and one span of the sum.
+inline constexpr size_t kKeptClasses = 1024;
+/// From a row's kept exponentials to the next row's; the last block may reach beyond the row.
+constexpr size_t KeptStep(size_t classes) { return (classes / 16 + 2) * 16; }
 
 /// What the passes in float32 find out about a row and its masses.
 struct SoftRowStats {
@@ -173,8 +180,10 @@ struct MassSource {
 /// Passes for the instruction set of this machine and one pair of storage types.
 struct RowKernels {
   // In float32. Null for float64.
-  /// For `count` rows, at most kRowsTogether.
-  void (*analyze)(const std::byte* const* rows, size_t count, size_t classes, FloatRowStats* stats);
+  /// For `count` rows, at most kRowsTogether. `kept`, if not null, gets their exponentials,
+  /// KeptStep floats for each, 64-byte aligned. REQUIRES: then classes is at most kKeptClasses.
+  void (*analyze)(const std::byte* const* rows, size_t count, size_t classes, float* kept,
+                  FloatRowStats* stats);
   /// Lowest index of a logit; `classes` where there is none.
   size_t (*find)(const std::byte* x, size_t classes, float logit);
   /// out[c] = RN(factor exp(x_c) 2^(61 - max_exponent)) but for the entries; `out` is of the same
@@ -182,6 +191,9 @@ struct RowKernels {
   /// range.
   void (*index_gradient)(const std::byte* x, size_t classes, const FloatRowStats& stats,
                          float factor, const GradientEntries& entries, bool stream, std::byte* out);
+  /// The same from kept exponentials: out[c] = RN(factor kept[c]).
+  void (*kept_gradient)(const float* kept, size_t classes, float factor,
+                        const GradientEntries& entries, bool stream, std::byte* out);
   /// For masses on many classes; of use where the row is in range and `total` is finite.
   SoftRowStats (*analyze_soft)(const std::byte* x, size_t classes, const MassSource& masses);
   /// out[c] = RN(factor exp(x_c) 2^(61 - max_exponent) - scale m_c) but for the entries; otherwise

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "core/buffer.h"
 #include "core/kernel.h"
 #include "core/labels.h"
 #include "core/math.h"
@@ -31,6 +32,11 @@ class SharpEvaluator {
         greatest_weight_(GreatestWeight(classes_)) {
     scratch->exponentials.resize(classes_);
     exponentials_ = scratch->exponentials.data();
+    if (plan_.outputs().grad_input && classes_ <= kKeptClasses) {
+      const size_t bytes = kRowsTogether * KeptStep(classes_) * sizeof(float);
+      if (scratch->kept.size() < bytes) scratch->kept = Buffer(bytes);
+      kept_ = reinterpret_cast<float*>(scratch->kept.data());  // NOLINT(*-cast)
+    }
   }
 
   /// `count` rows, the first of which is position `at` of the slab.
@@ -71,19 +77,20 @@ class SharpEvaluator {
   /// Leaves the group empty.
   void EvaluateGroup(Group* group, const Slab& slab) {
     FloatRowStats stats[kRowsTogether];
-    kernels_.analyze(group->inputs, group->size, classes_, stats);
+    kernels_.analyze(group->inputs, group->size, classes_, kept_, stats);
     for (size_t i = 0; i < group->size; ++i) {
       const RowData& row = *group->rows[i];
-      if (!EvaluateFloat(stats[i], group->labels[i], row, slab, group->positions[i])) {
+      const float* kept = kept_ == nullptr ? nullptr : kept_ + i * KeptStep(classes_);
+      if (!EvaluateFloat(stats[i], kept, group->labels[i], row, slab, group->positions[i])) {
         EvaluateWide(group->labels[i], row, slab, group->positions[i]);
       }
     }
     group->size = 0;
   }
 
-  /// False, with nothing written, where the row needs the passes in double.
-  bool EvaluateFloat(const FloatRowStats& stats, int64_t label, const RowData& data,
-                     const Slab& slab, int64_t at) {
+  /// False, with nothing written, where the row needs the passes in double. `kept` may be null.
+  bool EvaluateFloat(const FloatRowStats& stats, const float* kept, int64_t label,
+                     const RowData& data, const Slab& slab, int64_t at) {
     if (!stats.in_range) return false;
     double weight = 0;
     double scale = 0;
@@ -115,9 +122,20 @@ class SharpEvaluator {
     // Minus the sum of the others; a maximum's own term is 1 and no part of the tail.
     const double others = top ? stats.tail : 1.0 + (stats.tail - ExpNonPositive(difference));
     const double entry = -(weight * scale / (1.0 + stats.tail)) * others;
-    kernels_.index_gradient(data.input, classes_, stats, static_cast<float>(factor),
-                            {1, {y}, {entry}}, context_.stream_gradients, data.grad_input);
+    WriteGradient(stats, kept, factor, {1, {y}, {entry}}, data);
     return true;
+  }
+
+  /// From kept exponentials where there are some and their own factor fits.
+  void WriteGradient(const FloatRowStats& stats, const float* kept, double factor,
+                     const GradientEntries& entries, const RowData& data) const {
+    const double kept_factor = factor * stats.kept_scale;
+    if (kept != nullptr && FactorFits(kept_factor)) {
+      return kernels_.kept_gradient(kept, classes_, static_cast<float>(kept_factor), entries,
+                                    context_.stream_gradients, data.grad_input);
+    }
+    kernels_.index_gradient(data.input, classes_, stats, static_cast<float>(factor), entries,
+                            context_.stream_gradients, data.grad_input);
   }
 
   /// The passes in double.
@@ -158,6 +176,7 @@ class SharpEvaluator {
   size_t classes_;
   double greatest_weight_;
   double* exponentials_ = nullptr;
+  float* kept_ = nullptr;
 };
 
 }  // namespace lossd

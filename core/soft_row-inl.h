@@ -242,7 +242,7 @@ template <typename T, typename P>
 SoftRowStats AnalyzeSoftRow(const std::byte* x, size_t classes, const MassSource& masses) {
   const T* logits = reinterpret_cast<const T*>(x);
   MassSums<T, P> sums(logits, masses);
-  FloatRow<T, MassSums<T, P> > row(logits, classes, &sums);
+  FloatRow<T, MassSums<T, P> > row(logits, classes, nullptr, &sums);
   const RowSum sum[1] = {row.Evaluate()};
   SoftRowStats stats;
   if (!sum[0].in_range) return stats;

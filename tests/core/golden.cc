@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/buffer.h"
 #include "core/load.h"
 #include "core/row_kernels.h"
 #include "hwy/highway.h"
@@ -19,7 +20,7 @@
 namespace lossd {
 namespace {
 
-constexpr uint64_t kGolden = 0x1a0266229cd32f80;
+constexpr uint64_t kGolden = 0xb8d1bee53197a478;
 
 /// FNV-1a over values as bits.
 class Hash {
@@ -72,7 +73,10 @@ void AddFloatRow(const RowKernels& kernels, const std::vector<std::byte>& x, siz
                  Hash* hash) {
   const std::byte* row = x.data();
   FloatRowStats stats;
-  kernels.analyze(&row, 1, classes, &stats);
+  const bool keeps = classes <= kKeptClasses;
+  const Buffer memory(KeptStep(classes) * sizeof(float));
+  auto* kept = reinterpret_cast<float*>(memory.data());
+  kernels.analyze(&row, 1, classes, keeps ? kept : nullptr, &stats);
   hash->Add(uint64_t{stats.in_range});
   if (!stats.in_range) return;
   hash->Add(stats.max);
@@ -84,6 +88,10 @@ void AddFloatRow(const RowKernels& kernels, const std::vector<std::byte>& x, siz
     std::vector<std::byte> scaled(x.size());
     kernels.index_gradient(x.data(), classes, stats, -0x1.234566p-63F,
                            {1, {classes / 2}, {-0x1.7654321p-2}}, stream, scaled.data());
+    AddBytes(scaled, hash);
+    if (!keeps) continue;
+    kernels.kept_gradient(kept, classes, static_cast<float>(-0x1.234566p-63 * stats.kept_scale),
+                          {1, {classes / 2}, {-0x1.7654321p-2}}, stream, scaled.data());
     AddBytes(scaled, hash);
   }
 }
