@@ -167,8 +167,8 @@ HWY_INLINE void PickByLabel(const FloatTile& tile, TileNumbers* numbers) {
   }
 }
 
-/// The same by a vector of positions at a time, which looks at every class: faster up to some
-/// eight.
+/// The same by a vector of positions at a time, which looks at every class: 0.93 of the time of
+/// whole tiles with two classes, 1.02 with ten.
 HWY_INLINE void SelectByLabel(const FloatTile& tile, TileNumbers* numbers) {
   const D d;
   for (size_t at = 0; at < numbers->count; at += kLanes) {

@@ -19,7 +19,6 @@
 #include "core/row_kernels.h"
 #include "core/stream-inl.h"
 #include "core/transpose-inl.h"
-#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
