@@ -12,6 +12,7 @@
 
 #include "core/load.h"
 #include "core/row_kernels.h"
+#include "core/row_targets.h"
 #include "hwy/highway.h"
 #include "tests/support/problem.h"
 
