@@ -22,6 +22,7 @@
 
 #include "core/float_vec-inl.h"
 #include "core/lane_sums-inl.h"
+#include "core/load.h"
 #include "core/math.h"
 #include "core/row_kernels.h"
 #include "hwy/cache_control.h"
@@ -220,19 +221,16 @@ class FloatRow {
     for (V& part : max) part = hn::Set(d, -std::numeric_limits<float>::infinity());
     const size_t end = std::min(begin + kSpan, classes_);
     const bool all = without - begin >= kSpan;
+    const T* const x = x_;
     size_t i = begin;
     for (; all && i + kChunk <= end; i += kChunk) {
-      PrefetchAhead<kChunk>(x_ + i);
+      PrefetchAhead<kChunk>(x + i);
       for (size_t p = 0; p < kParts; ++p) {
-        const T* from = x_ + i + p * kLanes;
+        const T* from = x + i + p * kLanes;
         V e[4] = {LoadVector(from), LoadVector(from + kBlock), LoadVector(from + 2 * kBlock),
                   LoadVector(from + 3 * kBlock)};
         max[p] = hn::Max(max[p], hn::Max(hn::Max(e[0], e[1]), hn::Max(e[2], e[3])));
-        exp.Apply(e);
-        for (size_t j = 0; j < 4; ++j) {
-          if (kKeep) hn::Store(e[j], d, kept_ + i + j * kBlock + p * kLanes);
-          sums.Add(p, e[j]);
-        }
+        AddChunk<kKeep>(exp, i, p, e, &sums);
       }
     }
     for (; i < end; i += kChunk) AddWithCare<kKeep>(i, without, &sums, max);
@@ -244,18 +242,43 @@ class FloatRow {
     return span;
   }
 
+  /// Adds the exponentials of part p of a chunk, its vectors lying a block apart. Each is power
+  /// (1 + x): powers are added in pairs in float32, what x adds to them, less than 0.0443 of it, in
+  /// float32 too, and both in double. An exponential itself is never rounded.
+  template <bool kKeep>
+  HWY_INLINE void AddChunk(const ScaledExp& exp, size_t begin, size_t p, V (&x)[4],
+                           LaneSums* sums) const {
+    V power[4];
+    exp.Split(x, power);
+    if (kKeep) {
+      float* const to = kept_ + begin + p * kLanes;
+      for (size_t j = 0; j < 4; ++j) {
+        hn::Store(FusedMulAdd(x[j], power[j], power[j]), D(), to + j * kBlock);
+      }
+    }
+    V rest = hn::Mul(x[0], power[0]);
+    for (size_t j = 1; j < 4; ++j) rest = FusedMulAdd(x[j], power[j], rest);
+    sums->Add(p, hn::Add(power[0], power[1]));
+    sums->Add(p, hn::Add(power[2], power[3]));
+    sums->Add(p, rest);
+  }
+
   /// A chunk that may reach beyond the row's end or hold the class to leave out.
   template <bool kKeep>
   HWY_INLINE void AddWithCare(size_t begin, size_t without, LaneSums* sums, V* max) const {
-    for (size_t j = 0; j < 4 && begin < classes_; ++j, begin += kBlock) {
-      Block terms = LoadAt(begin);
-      for (size_t p = 0; p < kParts; ++p) max[p] = hn::Max(max[p], terms.parts[p]);
-      exp_.Apply(terms.parts);
-      for (size_t p = 0; kKeep && p < kParts; ++p) {
-        hn::Store(terms.parts[p], D(), kept_ + begin + p * kLanes);
-      }
-      if (without - begin < kBlock) ClearLane(without - begin, &terms);
-      for (size_t p = 0; p < kParts; ++p) sums->Add(p, terms.parts[p]);
+    const D d;
+    const V lowest = hn::Set(d, -std::numeric_limits<float>::infinity());
+    Block blocks[4];
+    for (size_t j = 0; j < 4; ++j) {
+      const size_t at = begin + j * kBlock;
+      for (V& part : blocks[j].parts) part = lowest;
+      if (at < classes_) blocks[j] = LoadAt(at);
+      for (size_t p = 0; p < kParts; ++p) max[p] = hn::Max(max[p], blocks[j].parts[p]);
+      if (without - at < kBlock) ClearLane(without - at, &blocks[j]);
+    }
+    for (size_t p = 0; p < kParts; ++p) {
+      V e[4] = {blocks[0].parts[p], blocks[1].parts[p], blocks[2].parts[p], blocks[3].parts[p]};
+      AddChunk<kKeep>(exp_, begin, p, e, sums);
     }
   }
 
@@ -263,7 +286,7 @@ class FloatRow {
     const D d;
     HWY_ALIGN float lanes[kBlock];
     for (size_t p = 0; p < kParts; ++p) hn::Store(block->parts[p], d, lanes + p * kLanes);
-    lanes[lane] = 0.0F;
+    lanes[lane] = -std::numeric_limits<float>::infinity();
     for (size_t p = 0; p < kParts; ++p) block->parts[p] = hn::Load(d, lanes + p * kLanes);
   }
 
@@ -274,8 +297,9 @@ class FloatRow {
     return hn::GetLane(e[0]);
   }
 
-  /// The sum of all exponentials but one of the maximum's. Which class has it takes no search: its
-  /// lane is enough.
+  /// The sum of all exponentials but one of the maximum's. Which class has it takes no search where
+  /// the others weigh more: its lane is enough, and what rounding it in a pair lost is little
+  /// beside them.
   HWY_INLINE double SumOfOthers() const {
     size_t lane = 0;
     while (best_.maxima[lane] != best_.max) ++lane;
@@ -284,11 +308,43 @@ class FloatRow {
     const auto own = static_cast<double>(ExponentialOf(best_.max));
     lanes[lane] = (best_.lanes[lane] - own) + total_[lane];
     const double rest = AddLanes(lanes);
-    // A tiny remainder keeps all its bits: its span is summed again without the maximum.
+    if (HWY_LIKELY(rest >= own * 4.0)) return rest;
+    return SumWithoutMaximum(own);
+  }
+
+  /// The four classes that were added up with the maximum are added up again without it, so that
+  /// its partner in a pair has all its bits; where the remainder is tiny, the whole span is.
+  HWY_NOINLINE double SumWithoutMaximum(double own) const {
+    const size_t at = FindMaximum();
+    const size_t first = best_begin_ + (at - best_begin_) / kChunk * kChunk + at % kBlock;
+    const size_t lane = at % kBlock;
+    HWY_ALIGN double lanes[kBlock];
+    for (size_t i = 0; i < kBlock; ++i) lanes[i] = best_.lanes[i] + total_[i];
+    const double others = best_.lanes[lane] - SumOfFour(first, kNone);
+    lanes[lane] = (others + SumOfFour(first, at)) + total_[lane];
+    const double rest = AddLanes(lanes);
     if (rest >= own * 0x1p-22) return rest;
-    const SpanSum span = SumSpan<false>(best_begin_, FindMaximum());
+    const SpanSum span = SumSpan<false>(best_begin_, at);
     for (size_t i = 0; i < kBlock; ++i) lanes[i] = span.lanes[i] + total_[i];
     return AddLanes(lanes);
+  }
+
+  /// What a chunk's classes first, first + 16, ... add to their lane, leaving out class `without`.
+  HWY_INLINE double SumOfFour(size_t first, size_t without) const {
+    V x[4];
+    for (size_t j = 0; j < 4; ++j) {
+      const size_t at = first + j * kBlock;
+      float logit = -std::numeric_limits<float>::infinity();
+      if (at < classes_ && at != without) {
+        logit = static_cast<float>(Widen(LoadRaw<T>(reinterpret_cast<const std::byte*>(x_ + at))));
+      }
+      x[j] = hn::Set(D(), logit);
+    }
+    LaneSums sums;
+    AddChunk<false>(exp_, 0, 0, x, &sums);
+    HWY_ALIGN double lanes[kBlock];
+    sums.StoreTo(lanes);
+    return lanes[0];
   }
 
   const T* x_;
@@ -322,7 +378,9 @@ HWY_INLINE void FinishRows(const RowSum (&sums)[kCount], FloatRowStats (&stats)[
   double mantissa[kCount];
   double tail[kCount];
   double log_norm[kCount];
-  for (size_t i = 0; i < kCount; ++i) mantissa[i] = ExpMantissa(max[i], exponent[i]);
+  for (size_t i = 0; i < kCount; ++i) {
+    mantissa[i] = kExpFactor * ExpMantissa(max[i], exponent[i]);
+  }
   for (size_t i = 0; i < kCount; ++i) tail[i] = sums[i].rest / (mantissa[i] * unit[i]);
   for (size_t i = 0; i < kCount; ++i) log_norm[i] = Log1pNonNegative(tail[i]);
   for (size_t i = 0; i < kCount; ++i) {

@@ -26,7 +26,8 @@ struct FloatRowStats {
   double tail = 0;           ///< Sum of exp(x_c - max) over all classes but one that has it.
   double log_norm = 0;       ///< log(1 + tail)
   double kept_scale = 1;     ///< What kept exponentials are multiplied by to be relative to that k.
-  double max_mantissa = 1;   ///< exp(max) 2^-k, with the k that exponentials are kept relative to.
+  double max_mantissa = 1;   ///< exp(max) 2^-k, with the k that exponentials are kept relative to,
+                             ///< times the factor that those carry.
   int32_t max_exponent = 0;  ///< That k.
 };
 
@@ -43,8 +44,9 @@ constexpr size_t RowsTogether(size_t row_bytes) {
 /// Rows up to so many classes can keep their exponentials for the gradient: what a first-level
 /// cache holds beside the row, and one span of the sum.
 inline constexpr size_t kKeptClasses = 1024;
-/// From a row's kept exponentials to the next row's; the last block may reach beyond the row.
-constexpr size_t KeptStep(size_t classes) { return (classes / 16 + 2) * 16; }
+/// From a row's kept exponentials to the next row's; the last 64 may reach beyond the row. Not a
+/// power of two: rows would fall on the same sets of the cache.
+constexpr size_t KeptStep(size_t classes) { return (classes / 64 + 1) * 64 + 16; }
 
 /// What the passes in float32 find out about a row and its masses.
 struct SoftRowStats {
@@ -63,8 +65,13 @@ struct GradientEntries {
   double value[2] = {};
 };
 
-/// Exponentials are kept times this, 1 / 2^61 being undone by a gradient's factor.
+/// Exponentials are kept times 2^61, which this undoes in a gradient's factor.
 inline constexpr double kExponentialScale = 0x1p-61;
+/// They also carry this factor, which the maximum's carries too and which so leaves every quotient:
+/// with it all eight 2^(j / 8) are float32 numbers within 0.047 2^-24 of themselves. (Of the
+/// 759,234 factors that make the first one a float32, this is the best.) It also takes the mean
+/// error of their polynomial.
+inline constexpr double kExpFactor = 0x1.16747c4ff1456p+0;
 
 /// Whether a gradient's factor is exact to an ulp in float32, keeps products in range, and lets
 /// what stands for exp(-inf) vanish.
