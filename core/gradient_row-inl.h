@@ -97,7 +97,7 @@ class GradientRow {
   HWY_INLINE void Store(size_t at) const {
     V v[kVectors];
     source_.Make(at, v);
-    for (size_t p = 0; p < kVectors; ++p) StoreVector<kStream>(v[p], to_ + at + p * kLanes);
+    StoreVectors<kStream>(v, to_ + at);
   }
 
   Source source_;

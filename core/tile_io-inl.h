@@ -47,6 +47,10 @@ HWY_INLINE void NarrowRun(const float* from, size_t count, bool stream, T* to) {
   }
   size_t i = 0;
   const auto plain = [&](size_t end) {
+    for (; i + 2 * kLanes <= end; i += 2 * kLanes) {
+      const V v[2] = {hn::LoadU(D(), from + i), hn::LoadU(D(), from + i + kLanes)};
+      StoreVectors<false>(v, to + i);
+    }
     for (; i + kLanes <= end; i += kLanes) StoreVector(hn::LoadU(D(), from + i), to + i);
     if (i == end) return;
     HWY_ALIGN float padded[kLanes] = {};
@@ -60,9 +64,9 @@ HWY_INLINE void NarrowRun(const float* from, size_t count, bool stream, T* to) {
     constexpr size_t kLine = 64 / sizeof(T);
     plain(ElementsToLine(to, count));
     for (; i + kLine <= count; i += kLine) {
-      for (size_t p = 0; p < kLine; p += kLanes) {
-        StoreVector<true>(hn::LoadU(D(), from + i + p), to + i + p);
-      }
+      V v[kLine / kLanes];
+      for (size_t p = 0; p < kLine / kLanes; ++p) v[p] = hn::LoadU(D(), from + i + p * kLanes);
+      StoreVectors<true>(v, to + i);
     }
   }
   plain(count);
