@@ -105,42 +105,37 @@ struct NoCompanion {
   HWY_INLINE void AddSpan(size_t /*begin*/, size_t /*end*/, float /*top*/) {}
 };
 
-/// One row of storage type T.
+/// One row of storage type T: Begin, Sum, Finish. Each is for all rows that are analyzed together
+/// before the next: what comes before and after a row's sum are chains of dependent operations, and
+/// those of several rows overlap.
 template <typename T, typename Companion>
 class FloatRow {
  public:
+  HWY_INLINE FloatRow() {}  // NOLINT(modernize-use-equals-default): as Block's.
+
   /// `kept`, if not null, gets the exponentials; then the row is one span.
-  FloatRow(const T* x, size_t classes, float* kept, Companion* companion)
-      : x_(x), classes_(classes), kept_(kept), companion_(companion) {}
-
-  RowSum Evaluate() {
-    RowSum sum;
-    if (!Sum() || !(std::abs(best_.max) <= kRange)) return sum;
-    sum.in_range = true;
-    sum.max = best_.max;
-    sum.rest = SumOfOthers();
-    sum.exponent = exponent_;
-    return sum;
-  }
-
-  /// Lowest index of the maximum. REQUIRES: that Evaluate found the row in range.
-  [[nodiscard]] size_t FindMaximum() const {
-    return FindFrom(x_, best_begin_, classes_, best_.max);
-  }
-
- private:
-  /// Sums all spans. False where a logit is NaN or the maximum is out of range.
-  HWY_INLINE bool Sum() {
+  HWY_INLINE void Begin(const T* x, size_t classes, float* kept, Companion* companion) {
+    x_ = x;
+    classes_ = classes;
+    kept_ = kept;
+    companion_ = companion;
     // Not by std::fill, of which GCC makes a string instruction: 3 % of a row of 1,000 classes.
     const LaneSums none;
     none.StoreTo(total_);
     none.StoreTo(best_.lanes);
     best_.max = -std::numeric_limits<float>::infinity();
     SetReference(MaxOfFirst());
+  }
+
+  /// Sums all spans, as far as the maximum is not out of range.
+  HWY_INLINE void Sum() {
     for (size_t begin = 0; begin < classes_; begin += kSpan) {
       SpanSum span = SumAll(begin);
       if (HWY_UNLIKELY(span.max > reference_ + kHeadroom)) {
-        if (!(span.max <= kRange)) return false;
+        if (!(span.max <= kRange)) {
+          best_.max = span.max;
+          return;
+        }
         Rescale(span.max);
         span = SumAll(begin);
       }
@@ -156,39 +151,50 @@ class FloatRow {
         AddToTotal(span);
       }
     }
-    // NaN stays NaN through exponentials and sums.
-    double sum = 0;
-    for (size_t i = 0; i < kBlock; ++i) sum += best_.lanes[i] + total_[i];
-    return !std::isnan(sum);
   }
 
+  /// Not in range where a logit is NaN or the maximum is out of range.
+  HWY_INLINE RowSum Finish() const {
+    RowSum sum;
+    if (!(std::abs(best_.max) <= kRange)) return sum;
+    sum.max = best_.max;
+    sum.rest = SumOfOthers();
+    sum.exponent = exponent_;
+    // NaN stays NaN through exponentials and sums.
+    sum.in_range = !std::isnan(sum.rest);
+    return sum;
+  }
+
+  /// Lowest index of the maximum. REQUIRES: that Finish found the row in range.
+  [[nodiscard]] size_t FindMaximum() const {
+    return FindFrom(x_, best_begin_, classes_, best_.max);
+  }
+
+ private:
   static constexpr size_t kNone = std::numeric_limits<size_t>::max();
 
-  HWY_INLINE float MaxOfFirst() const {
+  /// Of the row's first chunk, within the range; whatever it may be where a logit is NaN.
+  HWY_INLINE V MaxOfFirst() const {
     const D d;
     V max = hn::Set(d, -kRange);
     for (size_t i = 0; i < kChunk && i < classes_; i += kBlock) {
       const Block block = LoadAt(i);
       for (const V& part : block.parts) max = hn::Max(max, part);
     }
-    HWY_ALIGN float lanes[kLanes];
-    hn::Store(max, d, lanes);
-    float most = -kRange;
-    // Comparisons that NaN fails: what Max makes of it differs between machines.
-    for (const float lane : lanes) most = lane > most ? lane : most;
-    return std::min(most, kRange);
+    return hn::Min(hn::Max(hn::MaxOfLanes(d, max), hn::Set(d, -kRange)), hn::Set(d, kRange));
   }
 
-  void SetReference(float reference) {
-    reference_ = reference;
-    exponent_ = ExponentOf(reference);
-    exp_ = ScaledExp(reference, exponent_);
+  HWY_INLINE void SetReference(V reference) {
+    const V exponent = ScaledExp::NearestExponent(reference);
+    exp_ = ScaledExp(reference, exponent);
+    reference_ = hn::GetLane(reference);
+    exponent_ = hn::GetLane(hn::ConvertTo(DI(), exponent));
   }
 
   /// A new reference; scaling by a power of two rounds nothing that could matter.
   void Rescale(float reference) {
     const int32_t before = exponent_;
-    SetReference(reference);
+    SetReference(hn::Set(D(), reference));
     const double factor = PowerOfTwo(before - exponent_);
     for (size_t i = 0; i < kBlock; ++i) {
       total_[i] *= factor;
@@ -301,15 +307,26 @@ class FloatRow {
   /// the others weigh more: its lane is enough, and what rounding it in a pair lost is little
   /// beside them.
   HWY_INLINE double SumOfOthers() const {
-    size_t lane = 0;
-    while (best_.maxima[lane] != best_.max) ++lane;
+    const size_t lane = LaneOfMaximum();
     HWY_ALIGN double lanes[kBlock];
     for (size_t i = 0; i < kBlock; ++i) lanes[i] = best_.lanes[i] + total_[i];
     const auto own = static_cast<double>(ExponentialOf(best_.max));
     lanes[lane] = (best_.lanes[lane] - own) + total_[lane];
     const double rest = AddLanes(lanes);
-    if (HWY_LIKELY(rest >= own * 4.0)) return rest;
+    if (HWY_LIKELY(!(rest < own * 4.0))) return rest;
     return SumWithoutMaximum(own);
+  }
+
+  HWY_INLINE size_t LaneOfMaximum() const {
+    const D d;
+    const V max = hn::Set(d, best_.max);
+    size_t lane = 0;
+    for (size_t p = kParts; p-- > 0;) {
+      const auto own = hn::Eq(hn::Load(d, best_.maxima + p * kLanes), max);
+      const auto found = hn::FindFirstTrue(d, own);
+      lane = found < 0 ? lane : p * kLanes + static_cast<size_t>(found);
+    }
+    return lane;
   }
 
   /// The four classes that were added up with the maximum are added up again without it, so that
@@ -347,10 +364,10 @@ class FloatRow {
     return lanes[0];
   }
 
-  const T* x_;
-  size_t classes_;
-  float* kept_;
-  Companion* companion_;
+  const T* x_ = nullptr;
+  size_t classes_ = 0;
+  float* kept_ = nullptr;
+  Companion* companion_ = nullptr;
   float reference_ = 0;
   int32_t exponent_ = 0;
   ScaledExp exp_;

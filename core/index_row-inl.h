@@ -22,6 +22,7 @@
 #include "core/float_vec-inl.h"
 #include "core/gradient_row-inl.h"
 #include "core/row_kernels.h"
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -80,12 +81,19 @@ template <typename T>
 void AnalyzeFloatRows(const std::byte* const* rows, size_t count, size_t classes, float* kept,
                       FloatRowStats* stats) {
   RowSum sums[kRowsTogether];
+  FloatRow<T, NoCompanion> parts[kRowsTogether];
+  NoCompanion none;
   for (size_t i = 0; i < count; ++i) {
-    NoCompanion none;
+    const T* x = reinterpret_cast<const T*>(rows[i]);
     float* to = kept == nullptr ? nullptr : kept + i * KeptStep(classes);
-    sums[i] = FloatRow<T, NoCompanion>(reinterpret_cast<const T*>(rows[i]), classes, to, &none)
-                  .Evaluate();
+    parts[i].Begin(x, classes, to, &none);
+    // What Begin will read of the next rows, which most often follow: 0.95 of the time of waiting
+    // for it there.
+    const auto* next = reinterpret_cast<const std::byte*>(x + count * classes);
+    for (size_t at = 0; at < kChunk * sizeof(T); at += 64) hwy::Prefetch(next + at);
   }
+  for (size_t i = 0; i < count; ++i) parts[i].Sum();
+  for (size_t i = 0; i < count; ++i) sums[i] = parts[i].Finish();
   if (count == 1) {
     const RowSum one[1] = {sums[0]};
     FloatRowStats result[1];

@@ -242,8 +242,10 @@ template <typename T, typename P>
 SoftRowStats AnalyzeSoftRow(const std::byte* x, size_t classes, const MassSource& masses) {
   const T* logits = reinterpret_cast<const T*>(x);
   MassSums<T, P> sums(logits, masses);
-  FloatRow<T, MassSums<T, P> > row(logits, classes, nullptr, &sums);
-  const RowSum sum[1] = {row.Evaluate()};
+  FloatRow<T, MassSums<T, P> > row;
+  row.Begin(logits, classes, nullptr, &sums);
+  row.Sum();
+  const RowSum sum[1] = {row.Finish()};
   SoftRowStats stats;
   if (!sum[0].in_range) return stats;
   FloatRowStats found[1];
