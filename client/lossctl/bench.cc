@@ -143,7 +143,9 @@ void Connection(const BenchFlags& flags, const std::string& server, const Client
   const auto period = std::chrono::duration_cast<Clock::duration>(
       std::chrono::duration<double>(flags.rate > 0 ? 1.0 / flags.rate : 0.0));
   auto next = Clock::now();
-  while (!shared->stop && Clock::now() < shared->end) {
+  // At least one call is measured, however long the one before it takes.
+  bool measured = false;
+  while (!shared->stop && (!measured || Clock::now() < shared->end)) {
     if (flags.rate > 0) {
       std::this_thread::sleep_until(next);
       next += period;
@@ -156,6 +158,7 @@ void Connection(const BenchFlags& flags, const std::string& server, const Client
     }
     const double seconds = Since(begin);
     if (begin >= shared->measure_from) {
+      measured = true;
       if (result.ok()) {
         latencies.push_back(seconds);
       } else {
@@ -175,7 +178,7 @@ void Pipelined(const BenchFlags& flags, const std::string& server, const ClientO
   std::vector<double> latencies;
   const absl::Status status = RunPipeline(
       server, options, load.request, flags.pipeline,
-      [&] { return !shared->stop && Clock::now() < shared->end; },
+      [&] { return !shared->stop && (latencies.empty() || Clock::now() < shared->end); },
       [&](Clock::time_point begin) {
         if (begin >= shared->measure_from) latencies.push_back(Since(begin));
       });

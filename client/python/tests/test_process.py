@@ -164,3 +164,15 @@ def test_health_and_info(server):
     info = lossctl("--server", server.tcp, "info", "--json")
     assert json.loads(info.stdout)["limits"]["max_message_bytes"] == 4 << 20
     assert "max_classes" in lossctl("--server", server.tcp, "info").stdout
+
+
+@pytest.mark.parametrize("transport, shape, warmup", [("unary", "1000,1000", 0.005), ("many", "1000,1000", 0.005),
+                                                      ("stream", "8192,1000", 0.03)])
+def test_bench_measures_a_call_longer_than_its_duration(server, transport, shape, warmup):
+    # The first call takes longer than warm-up and duration together.
+    run = lossctl("--server", server.unix, "bench", "--json", "--shape", shape, "--grad",
+                  "--transport", transport, "--warmup", warmup, "--duration", "0.01")
+    assert run.returncode == 0, run.stderr
+    report = json.loads(run.stdout)
+    assert report["calls"] >= 1
+    assert 0 < report["latency_us"]["min"] <= report["latency_us"]["max"] < 60e6
