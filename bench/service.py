@@ -69,9 +69,9 @@ def small_calls(binaries, address, echo, seconds, rounds):
     for _ in range(rounds):
         ours = lossctl(binaries, address, "--shape=8,10", f"--duration={seconds}")
         many = lossctl(binaries, address, "--shape=8,10", "--transport=many", f"--duration={seconds}")
-        calls = peer(binaries, "call", echo, "/bench/Echo", 440, max(50, int(seconds * 3000)))
+        calls = peer(binaries, "call", echo, "/bench/Call", 440, max(50, int(seconds * 3000)))
         crowd = lossctl(binaries, address, "--shape=8,10", "--concurrency=16", f"--duration={seconds}")
-        echoed = peer(binaries, "load", echo, "/bench/Echo", 440, 16, int(seconds * 1000))
+        echoed = peer(binaries, "load", echo, "/bench/Call", 440, 16, int(seconds * 1000))
         rows.append({"p50_us": ours["latency_us"]["p50"], "echo_p50_us": statistics.median(calls) * 1e6,
                      "calls_per_second": ours["calls_per_second"], "many_per_second": many["calls_per_second"],
                      "crowd_per_second": crowd["calls_per_second"], "crowd_echo_per_second": len(echoed) / seconds})
@@ -103,7 +103,7 @@ def wire_alone(binaries, echo, shape, gradient, calls):
     """Seconds of a call that only moves the bytes of ours."""
     size = 4 * shape[0] * shape[1]
     if size <= CHUNK:
-        return statistics.median(peer(binaries, "call", echo, "/bench/Echo", size, calls + 1))
+        return statistics.median(peer(binaries, "call", echo, "/bench/Call", size, calls + 1))
     method = "/bench/Echo" if gradient else "/bench/Sink"
     return statistics.median(peer(binaries, "stream", echo, method, size, CHUNK, calls + 1))
 

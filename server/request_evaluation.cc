@@ -24,10 +24,6 @@
 namespace lossd {
 namespace {
 
-/// Input bytes up to which a request is evaluated where it arrived: handing it to a worker costs as
-/// much as evaluating it.
-constexpr size_t kInlineBytes = size_t{32} * 1024;
-
 /// Outputs of more bytes are lent to gRPC and not copied into a message.
 constexpr size_t kLentBytes = size_t{16} * 1024;
 

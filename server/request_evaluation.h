@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -35,6 +36,10 @@ struct EvaluationContext {
 /// Gets the status and, where it is OK, the rest of the response as it stands on the wire: great
 /// tensors, lent.
 using EvaluationDone = std::function<void(absl::Status, std::vector<grpc::Slice>)>;
+
+/// Input bytes up to which a request is evaluated where it arrived: handing it to a worker costs as
+/// much as evaluating it.
+inline constexpr size_t kInlineBytes = size_t{32} << 10U;
 
 /// Evaluates `request` into `response` and calls `done` once: before returning, where the request
 /// is bad or small, or later from a worker thread. Request and response must live until then.

@@ -8,7 +8,8 @@
 //     unary calls over so many connections for so long
 //   bench_peer stream ADDR METHOD BYTES CHUNK N
 //     N streams of BYTES in messages of CHUNK
-// Prints one line of JSON with seconds of each call. Methods of `serve`: /bench/Echo, /bench/Sink
+// Prints one line of JSON with seconds of each call. Methods of `serve`: /bench/Call (unary, the
+// request is the reply); of messages in both directions /bench/Echo, /bench/Sink
 // (reply of 8 bytes at the end), /bench/EchoCopy and /bench/SinkCopy (each byte copied once to an
 // aligned place, as a service must that computes with it).
 #include <grpcpp/generic/async_generic_service.h>
@@ -16,6 +17,9 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/codegen/client_unary_call.h>
 #include <grpcpp/impl/codegen/rpc_method.h>
+#include <grpcpp/impl/codegen/rpc_service_method.h>
+#include <grpcpp/impl/codegen/server_callback_handlers.h>
+#include <grpcpp/impl/codegen/service_type.h>
 #include <grpcpp/support/sync_stream.h>
 
 #include <algorithm>
@@ -91,6 +95,26 @@ class PeerService final : public grpc::CallbackGenericService {
   }
 };
 
+/// /bench/Call: the request is the reply, by the shortest way that the library has for a unary
+/// call.
+class CallService final : public grpc::Service {
+ public:
+  CallService() {
+    using grpc::internal::CallbackUnaryHandler;
+    using grpc::internal::RpcMethod;
+    AddMethod(new grpc::internal::RpcServiceMethod("/bench/Call", RpcMethod::NORMAL_RPC, nullptr));
+    MarkMethodRawCallback(
+        0, new CallbackUnaryHandler<grpc::ByteBuffer, grpc::ByteBuffer>(
+               [](grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+                  grpc::ByteBuffer* reply) -> grpc::ServerUnaryReactor* {
+                 *reply = *request;
+                 grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+                 reactor->Finish(grpc::Status::OK);
+                 return reactor;
+               }));
+  }
+};
+
 /// The settings of lossd's server and client.
 template <typename Arguments>
 void Tune(Arguments&& set) {
@@ -106,6 +130,8 @@ int Serve(const std::string& address) {
   int port = 0;
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
   PeerService service;
+  CallService calls;
+  builder.RegisterService(&calls);
   builder.RegisterCallbackGenericService(&service);
   const auto server = builder.BuildAndStart();
   if (server == nullptr || port == 0) return 1;
