@@ -5,14 +5,7 @@
 // Scalable vectors have no fixed number of lanes to divide sixteen by. SSSE3 alone would serve
 // processors of before 2008, and what AVX3_DL adds to AVX3 the passes do not use: each took a
 // compiler minutes. Machines of both kinds run the next lower set.
-#define LOSSD_UNUSED_TARGETS \
+#define HWY_DISABLED_TARGETS \
   (HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV | HWY_SSSE3 | HWY_AVX3_DL)
-// Under a sanitizer that takes still longer: without SSE4, which differs little from the scalar
-// one.
-#if defined(LOSSD_FEW_TARGETS)
-#define HWY_DISABLED_TARGETS (LOSSD_UNUSED_TARGETS | HWY_SSE4)
-#else
-#define HWY_DISABLED_TARGETS LOSSD_UNUSED_TARGETS
-#endif
 
 #endif  // LOSSD_CORE_ROW_TARGETS_H_
