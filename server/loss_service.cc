@@ -36,10 +36,6 @@ struct Messages {
 thread_local std::unique_ptr<Messages> spare_messages;
 constexpr size_t kSpareBytes = size_t{64} << 10U;
 
-/// Requests of so many bytes are evaluated before the handler returns
-/// (server/request_evaluation.h), unless typed values widen.
-constexpr size_t kShortBytes = size_t{32} << 10U;
-
 /// One call of Evaluate; deletes itself at its end.
 class UnaryCall {
  public:
