@@ -14,7 +14,6 @@
 #endif
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -23,37 +22,16 @@
 #include "core/float_vec-inl.h"
 #include "core/lane_sums-inl.h"
 #include "core/load.h"
-#include "core/math.h"
+#include "core/row_finish-inl.h"
 #include "core/row_kernels.h"
-#include "hwy/cache_control.h"
+#include "core/row_scan-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 
-constexpr size_t kChunk = 4 * kBlock;  ///< Evaluated together.
 constexpr size_t kSpan = 16 * kChunk;  ///< Classes whose sum and maximum are kept apart.
-constexpr size_t kAhead = 4096;        ///< Bytes that are asked for before they are needed.
 constexpr float kRange = 1024.0F;      ///< Greatest |maximum| that is served here.
-
-/// 2^n, 0 below the normal range. REQUIRES: n <= 1023.
-inline double PowerOfTwo(int32_t n) {
-  if (n < -1022) return 0.0;
-  return std::bit_cast<double>(static_cast<uint64_t>(n + 1023) << 52U);
-}
-
-inline int32_t ExponentOf(float x) {
-  constexpr double kRound = 0x1.8p52;
-  return static_cast<int32_t>((static_cast<double>(x) * 0x1.71547652b82fep+0 + kRound) - kRound);
-}
-
-/// Asks for what lies kAhead bytes beyond so many elements: the processor's own prefetchers stop at
-/// pages. Such a request never faults, wherever it points.
-template <size_t kElements, typename T>
-HWY_INLINE void PrefetchAhead(const T* elements) {
-  const auto* ahead = reinterpret_cast<const std::byte*>(elements) + kAhead;
-  for (size_t line = 0; line < kElements * sizeof(T); line += 64) hwy::Prefetch(ahead + line);
-}
 
 /// What a span of classes adds up to, by virtual lanes.
 struct SpanSum {
@@ -61,43 +39,6 @@ struct SpanSum {
   HWY_ALIGN float maxima[kBlock];
   float max;
 };
-
-/// What a row adds up to.
-struct RowSum {
-  bool in_range = false;
-  float max = 0;
-  double rest = 1;       ///< Sum of the exponentials of all classes but one that has the maximum.
-  int32_t exponent = 0;  ///< The k that they are relative to, as ScaledExp is.
-};
-
-/// First index of `logit` from `begin` on; `classes` where there is none.
-template <typename T>
-HWY_INLINE size_t FindFrom(const T* x, size_t begin, size_t classes, float logit) {
-  const D d;
-  const V wanted = hn::Set(d, logit);
-  size_t i = begin;
-  // Whole chunks that do not hold it, then block by block.
-  for (; i + kChunk <= classes; i += kChunk) {
-    auto any = hn::Eq(LoadVector(x + i), wanted);
-    for (size_t j = kLanes; j < kChunk; j += kLanes) {
-      any = hn::Or(any, hn::Eq(LoadVector(x + i + j), wanted));
-    }
-    if (!hn::AllFalse(d, any)) break;
-  }
-  for (; i < classes; i += kBlock) {
-    Block block;
-    if (i + kBlock > classes) {
-      block = LoadPartial(x + i, classes - i);
-    } else {
-      for (size_t p = 0; p < kParts; ++p) block.parts[p] = LoadVector(x + i + p * kLanes);
-    }
-    for (size_t p = 0; p < kParts; ++p) {
-      const auto found = hn::FindFirstTrue(d, hn::Eq(block.parts[p], wanted));
-      if (found >= 0) return std::min(classes, i + p * kLanes + static_cast<size_t>(found));
-    }
-  }
-  return classes;
-}
 
 /// What adds up more than exponentials has AddSpan(begin, end, top), called for one span after the
 /// other while it lies in the first-level cache; `top` is the maximum so far, if not far below 0.
@@ -375,37 +316,6 @@ class FloatRow {
   SpanSum best_;
   size_t best_begin_ = 0;
 };
-
-/// From sums to stats, `kCount` rows side by side.
-template <size_t kCount>
-HWY_INLINE void FinishRows(const RowSum (&sums)[kCount], FloatRowStats (&stats)[kCount]) {
-  double max[kCount];
-  double exponent[kCount];
-  double unit[kCount];
-  for (size_t i = 0; i < kCount; ++i) {
-    const int32_t k = ExponentOf(sums[i].max);
-    stats[i].in_range = sums[i].in_range;
-    stats[i].max = sums[i].max;
-    stats[i].max_exponent = k;
-    max[i] = static_cast<double>(sums[i].max);
-    exponent[i] = static_cast<double>(k);
-    unit[i] = PowerOfTwo(k - sums[i].exponent + kScaleExponent);
-    stats[i].kept_scale = PowerOfTwo(sums[i].exponent - k);
-  }
-  double mantissa[kCount];
-  double tail[kCount];
-  double log_norm[kCount];
-  for (size_t i = 0; i < kCount; ++i) {
-    mantissa[i] = kExpFactor * ExpMantissa(max[i], exponent[i]);
-  }
-  for (size_t i = 0; i < kCount; ++i) tail[i] = sums[i].rest / (mantissa[i] * unit[i]);
-  for (size_t i = 0; i < kCount; ++i) log_norm[i] = Log1pNonNegative(tail[i]);
-  for (size_t i = 0; i < kCount; ++i) {
-    stats[i].max_mantissa = mantissa[i];
-    stats[i].tail = tail[i];
-    stats[i].log_norm = log_norm[i];
-  }
-}
 
 }  // namespace lossd::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
