@@ -10,6 +10,7 @@ RUN apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y 
       nlohmann-json3-dev libzip-dev libjemalloc-dev > /dev/null
 WORKDIR /src
 COPY CMakeLists.txt CMakePresets.json ./
+COPY cmake cmake
 COPY third_party third_party
 COPY proto proto
 COPY core core
@@ -21,8 +22,8 @@ RUN cmake --preset release -DLOSSD_TESTS=OFF > /dev/null \
 
 FROM ${BASE}
 RUN apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
-      --no-install-recommends libgrpc++1.51 libhwy1 libprotobuf32 libabsl20220623 libspdlog1.10 libfmt9 \
-      libzip4 libjemalloc2 > /dev/null \
+      --no-install-recommends libstdc++6 libssl3 libc-ares2 libre2-9 zlib1g libhwy1 libspdlog1.10 \
+      libfmt9 libzip4 libjemalloc2 > /dev/null \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /src/build/release/bin/lossd /src/build/release/bin/lossctl /usr/local/bin/
 # A number, so that orchestrators can tell that it is not root.

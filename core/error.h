@@ -19,14 +19,15 @@ struct ErrorDetail {
   double retry_after_s = 0;  ///< > 0: waiting this long may help.
 };
 
-/// An error about one field. The message becomes "<field>: <what>".
-absl::Status FieldError(absl::StatusCode code, absl::string_view field, absl::string_view reason,
-                        absl::string_view what);
+/// An error about one field. The message becomes "<field>: <what>". What leads to an error is cold:
+/// compiled away from the code of calls that go well.
+[[gnu::cold]] absl::Status FieldError(absl::StatusCode code, absl::string_view field,
+                                      absl::string_view reason, absl::string_view what);
 
 /// INVALID_ARGUMENT about one field; the pieces of `what` are joined.
 template <typename... Pieces>
-absl::Status InvalidField(absl::string_view field, absl::string_view reason,
-                          const Pieces&... what) {
+[[gnu::cold]] absl::Status InvalidField(absl::string_view field, absl::string_view reason,
+                                        const Pieces&... what) {
   return FieldError(absl::StatusCode::kInvalidArgument, field, reason, absl::StrCat(what...));
 }
 

@@ -3,7 +3,9 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <type_traits>
@@ -13,6 +15,9 @@
 
 namespace lossd {
 namespace {
+
+// The limbs' bytes are the travelling form's.
+static_assert(std::endian::native == std::endian::little);
 
 /// A finite value as (-1)^negative x mantissa x 2^shift units.
 struct Parts {
@@ -44,6 +49,33 @@ void Negate(std::array<uint64_t, kSize>* limbs) {
     limb = ~limb + carry;
     carry = carry != 0 && limb == 0 ? 1 : 0;
   }
+}
+
+/// Of the number without its leading zeros.
+template <size_t kSize>
+int BitWidth(const std::array<uint64_t, kSize>& limbs) {
+  size_t size = kSize;
+  while (size > 0 && limbs[size - 1] == 0) --size;
+  if (size == 0) return 0;
+  return static_cast<int>(64 * (size - 1)) + static_cast<int>(std::bit_width(limbs[size - 1]));
+}
+
+/// The 64 bits from `position` up.
+template <size_t kSize>
+uint64_t BitsFrom(const std::array<uint64_t, kSize>& limbs, int position) {
+  const auto limb = static_cast<size_t>(position / 64);
+  const auto bit = static_cast<unsigned>(position % 64);
+  const uint64_t above = limb + 1 < kSize && bit != 0 ? limbs[limb + 1] << (64U - bit) : 0;
+  return (limbs[limb] >> bit) | above;
+}
+
+template <size_t kSize>
+bool AnyBitBelow(const std::array<uint64_t, kSize>& limbs, int position) {
+  const auto limb = static_cast<size_t>(position / 64);
+  for (size_t i = 0; i < limb; ++i) {
+    if (limbs[i] != 0) return true;
+  }
+  return (limbs[limb] & ((uint64_t{1} << static_cast<unsigned>(position % 64)) - 1)) != 0;
 }
 
 }  // namespace
@@ -117,24 +149,14 @@ double ExactSum<F>::Round(int precision) const {
   auto limbs = limbs_;
   const bool negative = Negative();
   if (negative) Negate(&limbs);
-  int top = kLimbs - 1;
-  while (top >= 0 && limbs[static_cast<size_t>(top)] == 0) --top;
-  if (top < 0) return 0.0;
-  const int length = 64 * top + static_cast<int>(std::bit_width(limbs[static_cast<size_t>(top)]));
+  const int length = BitWidth(limbs);
+  if (length == 0) return 0.0;
   // `precision` leading bits from position `low` up; a number with fewer bits is exact.
   const int low = length > precision ? length - precision : 0;
-  const auto bit_at = [&](int i) {
-    return (limbs[static_cast<size_t>(i / 64)] >> static_cast<unsigned>(i % 64)) & 1U;
-  };
-  uint64_t mantissa = 0;
-  for (int i = length - 1; i >= low; --i) mantissa = (mantissa << 1U) | bit_at(i);
-  if (low > 0 && bit_at(low - 1) != 0) {
-    bool sticky = false;
-    for (int i = 0; i < (low - 1) / 64 && !sticky; ++i) {
-      sticky = limbs[static_cast<size_t>(i)] != 0;
-    }
-    for (int i = (low - 1) / 64 * 64; i < low - 1 && !sticky; ++i) sticky = bit_at(i) != 0;
-    if (sticky || (mantissa & 1U) != 0) ++mantissa;
+  uint64_t mantissa = BitsFrom(limbs, low);
+  if (low > 0 && (BitsFrom(limbs, low - 1) & 1U) != 0 &&
+      ((mantissa & 1U) != 0 || AnyBitBelow(limbs, low - 1))) {
+    ++mantissa;
   }
   // The mantissa has at most `precision` bits or is a power of two: ldexp is exact or overflows.
   const double magnitude = std::ldexp(static_cast<double>(mantissa), low + kUnitExponent);
@@ -151,18 +173,14 @@ F ExactSum<F>::ToNearest() const {
 template <typename F>
 ExactSumValue ExactSum<F>::ToValue() const {
   ExactSumValue value{{}, nan_count_, positive_infinity_count_, negative_infinity_count_};
-  const uint8_t fill = Negative() ? 0xFFU : 0U;
-  std::string bytes;
-  for (const uint64_t limb : limbs_) {
-    for (unsigned i = 0; i < 64; i += 8) bytes.push_back(static_cast<char>((limb >> i) & 0xFFU));
+  if (limbs_ == decltype(limbs_){}) return value;
+  // A sign bit above the others, to whole bytes. Of a negative number the inverse has as many.
+  auto limbs = limbs_;
+  if (Negative()) {
+    for (uint64_t& limb : limbs) limb = ~limb;
   }
-  // Drop sign bytes from the top while the byte below still shows the sign.
-  while (!bytes.empty() && static_cast<uint8_t>(bytes.back()) == fill) {
-    const bool below_negative = bytes.size() > 1 && (bytes[bytes.size() - 2] & 0x80) != 0;
-    if (bytes.size() > 1 ? below_negative != (fill != 0) : fill != 0) break;
-    bytes.pop_back();
-  }
-  value.units = std::move(bytes);
+  value.units.resize(static_cast<size_t>(BitWidth(limbs) / 8 + 1));
+  std::memcpy(value.units.data(), limbs_.data(), value.units.size());
   return value;
 }
 
@@ -174,12 +192,7 @@ absl::StatusOr<ExactSum<F>> ExactSum<F>::FromValue(const ExactSumValue& value) {
   ExactSum sum;
   const bool negative = !value.units.empty() && (value.units.back() & 0x80) != 0;
   if (negative) sum.limbs_.fill(~uint64_t{0});
-  for (size_t i = 0; i < value.units.size(); ++i) {
-    const auto shift = static_cast<unsigned>(8 * (i % 8));
-    uint64_t& limb = sum.limbs_[i / 8];
-    limb &= ~(uint64_t{0xFF} << shift);
-    limb |= static_cast<uint64_t>(static_cast<uint8_t>(value.units[i])) << shift;
-  }
+  std::memcpy(sum.limbs_.data(), value.units.data(), value.units.size());
   sum.nan_count_ = value.nan_count;
   sum.positive_infinity_count_ = value.positive_infinity_count;
   sum.negative_infinity_count_ = value.negative_infinity_count;

@@ -23,8 +23,8 @@ constexpr absl::string_view kSmoothing = "criterion.cross_entropy.label_smoothin
 constexpr absl::string_view kIgnoreIndex = "criterion.cross_entropy.ignore_index";
 constexpr absl::string_view kClassAxis = "criterion.cross_entropy.class_axis";
 
-absl::Status OverLimit(absl::string_view field, absl::string_view what, int64_t limit,
-                       int64_t got) {
+[[gnu::cold]] absl::Status OverLimit(absl::string_view field, absl::string_view what, int64_t limit,
+                                     int64_t got) {
   return FieldError(absl::StatusCode::kResourceExhausted, field, "LIMIT_EXCEEDED",
                     absl::StrCat("expected at most ", limit, " ", what, ", got ", got));
 }

@@ -22,11 +22,11 @@ std::string ToString(const Shape& shape) {
 }
 
 absl::StatusOr<int64_t> CheckedElements(const TensorSpec& spec, absl::string_view field) {
-  const std::string path = absl::StrCat(field, ".shape");
+  const auto path = [field] { return absl::StrCat(field, ".shape"); };
   bool empty = false;
   for (const int64_t size : spec.shape) {
     if (size < 0) {
-      return InvalidField(path, "SIZE_NEGATIVE", "expected sizes of at least 0, got ",
+      return InvalidField(path(), "SIZE_NEGATIVE", "expected sizes of at least 0, got ",
                           ToString(spec.shape));
     }
     empty = empty || size == 0;
@@ -37,7 +37,7 @@ absl::StatusOr<int64_t> CheckedElements(const TensorSpec& spec, absl::string_vie
   int64_t elements = 1;
   for (const int64_t size : spec.shape) {
     if (elements > limit / size) {
-      return InvalidField(path, "SHAPE_OVERFLOW", "the product of ", ToString(spec.shape),
+      return InvalidField(path(), "SHAPE_OVERFLOW", "the product of ", ToString(spec.shape),
                           " does not fit; expected at most ", limit, " elements of ",
                           Name(spec.dtype));
     }

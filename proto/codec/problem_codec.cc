@@ -217,7 +217,7 @@ absl::StatusOr<Summary> ParseSummary(const v1::Summary& wire, absl::string_view 
   if (const auto status = ParseCriterion(wire.criterion(), &problem, &unused); !status.ok()) {
     return WithFieldPrefix(status, absl::StrCat(field, "."));
   }
-  const auto dtype = ParseDType(wire.dtype(), path("dtype"));
+  const auto dtype = ParseDType(wire.dtype(), field);
   if (!dtype.ok()) return dtype.status();
   if (!IsFloating(*dtype)) {
     return InvalidField(path("dtype"), "DTYPE_UNSUPPORTED", "expected a floating type, got ",

@@ -121,10 +121,11 @@ absl::Span<const std::byte> AsBytes(const std::string& bytes) {
 
 absl::StatusOr<DType> ParseDType(int wire, absl::string_view field) {
   if (wire == v1::DATA_TYPE_UNSPECIFIED) {
-    return InvalidField(field, "DTYPE_MISSING", "expected an element type");
+    return InvalidField(absl::StrCat(field, ".dtype"), "DTYPE_MISSING", "expected an element type");
   }
   if (!v1::DataType_IsValid(wire)) {
-    return InvalidField(field, "ENUM_UNKNOWN", "expected a known element type, got ", wire);
+    return InvalidField(absl::StrCat(field, ".dtype"), "ENUM_UNKNOWN",
+                        "expected a known element type, got ", wire);
   }
   return static_cast<DType>(wire - 1);  // Both enums list the types in the same order.
 }
@@ -137,7 +138,7 @@ static_assert(v1::DataType_MAX == v1::DATA_TYPE_UINT64);
 v1::DataType ToWire(DType dtype) { return static_cast<v1::DataType>(static_cast<int>(dtype) + 1); }
 
 absl::StatusOr<TensorSpec> ParseSpec(const v1::TensorSpec& wire, absl::string_view field) {
-  const auto dtype = ParseDType(wire.dtype(), absl::StrCat(field, ".dtype"));
+  const auto dtype = ParseDType(wire.dtype(), field);
   if (!dtype.ok()) return dtype.status();
   TensorSpec spec{*dtype, Shape(wire.shape().begin(), wire.shape().end())};
   if (const auto elements = CheckedElements(spec, field); !elements.ok()) return elements.status();
@@ -167,7 +168,7 @@ absl::StatusOr<TensorView> ParseTensor(const v1::Tensor& tensor, absl::string_vi
   if (HasTypedValues(tensor) && tensor.dtype() == v1::DATA_TYPE_UNSPECIFIED) {
     view.spec.dtype = DefaultDType(tensor);
   } else {
-    const auto dtype = ParseDType(tensor.dtype(), absl::StrCat(field, ".dtype"));
+    const auto dtype = ParseDType(tensor.dtype(), field);
     if (!dtype.ok()) return dtype.status();
     view.spec.dtype = *dtype;
   }

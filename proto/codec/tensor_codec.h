@@ -15,6 +15,7 @@
 
 namespace lossd {
 
+/// Errors are about `field`.dtype.
 absl::StatusOr<DType> ParseDType(int wire, absl::string_view field);
 v1::DataType ToWire(DType dtype);
 
