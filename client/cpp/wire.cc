@@ -56,6 +56,9 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& ad
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetMaxSendMessageSize(-1);
   arguments.SetServiceConfigJSON(kServiceConfig);
+  // What a call has sent is kept for another attempt up to this size: a message that does not go by
+  // stream fits.
+  arguments.SetInt(GRPC_ARG_PER_RPC_RETRY_BUFFER_SIZE, 2 << 20);
   // As the server's: no probing of the bandwidth, and room for one chunk on its way.
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   // A client has a connection of its own, not one that all clients of the process share.

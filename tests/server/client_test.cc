@@ -2,17 +2,21 @@
 // stream is refused while it is being sent.
 #include "client/cpp/lossd/client.h"
 
+#include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "core/error.h"
+#include "lossd/v1/service.grpc.pb.h"
 #include "tests/support/problem.h"
 #include "tests/support/service.h"
 
@@ -108,6 +112,58 @@ TEST(CppClient, ARefusedStreamKeepsItsStatus) {
     ASSERT_EQ(result.status().code(), absl::StatusCode::kResourceExhausted) << result.status();
     ASSERT_EQ(GetErrorDetail(result.status()).reason, "MEMORY_LIMIT");
   }
+}
+
+/// Cannot be reached at its first calls of each kind.
+class Flaky final : public v1::LossService::Service {
+ public:
+  grpc::Status Evaluate(grpc::ServerContext* /*context*/, const v1::EvaluateRequest* /*request*/,
+                        v1::EvaluateResponse* /*response*/) override {
+    return ++calls <= 5 ? grpc::Status(grpc::UNAVAILABLE, "away") : grpc::Status::OK;
+  }
+  grpc::Status GetServerInfo(grpc::ServerContext* /*context*/,
+                             const v1::GetServerInfoRequest* /*request*/,
+                             v1::GetServerInfoResponse* response) override {
+    if (++calls <= 2) return {grpc::UNAVAILABLE, "away"};
+    response->set_version("3rd");
+    return grpc::Status::OK;
+  }
+  grpc::Status EvaluateStream(
+      grpc::ServerContext* /*context*/,
+      grpc::ServerReaderWriter<v1::EvaluateStreamResponse, v1::EvaluateStreamRequest>* /*stream*/)
+      override {
+    ++calls;
+    return {grpc::UNAVAILABLE, "away"};
+  }
+  std::atomic<int> calls = 0;
+};
+
+TEST(CppClient, TriesAgainWhatCanBeReplayed) {
+  Flaky service;
+  int port = 0;
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(&service);
+  const auto server = builder.BuildAndStart();
+  auto client = Client::Connect("127.0.0.1:" + std::to_string(port));
+  const auto info = (*client)->GetServerInfo();
+  ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_EQ(info->version(), "3rd");
+  EXPECT_EQ(service.calls, 3);
+
+  // Four attempts, and no fifth.
+  service.calls = 0;
+  const OwnedProblem problem = Rows();
+  CrossEntropyRequest request = RequestOf(problem);
+  request.transport = Transport::kUnary;
+  EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(service.calls, 4);
+
+  // Streams are not kept for another attempt.
+  service.calls = 0;
+  request.transport = Transport::kStream;
+  EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(service.calls, 1);
 }
 
 }  // namespace

@@ -120,7 +120,10 @@ class Client:
             raise ValueError("a token is sent over TLS or a Unix socket only: "
                              "give root_certificates")
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
-                   ("grpc.service_config", _SERVICE_CONFIG)]
+                   ("grpc.service_config", _SERVICE_CONFIG),
+                   # What may be sent again is kept up to this size: a message that does not go by
+                   # stream fits.
+                   ("grpc.per_rpc_retry_buffer_size", 2 << 20)]
         if root_certificates is None:
             self._channel = grpc.insecure_channel(address, options)
         else:

@@ -1,9 +1,13 @@
 """Errors, arguments and further outputs of the Python client."""
 
+from concurrent import futures
+
+import grpc
 import numpy as np
 import pytest
 
 import lossd
+from lossd.v1 import service_pb2, service_pb2_grpc
 
 
 @pytest.fixture
@@ -89,3 +93,34 @@ def test_shards_combine_to_the_bits_of_the_whole(client):
 def test_server_info(client):
     info = client.server_info()
     assert info.version and info.threads == 2 and info.limits.max_classes >= 1 << 20
+
+
+def test_tries_again_what_can_be_replayed():
+    """A server that cannot be reached is asked four times; a stream only once."""
+    asked = []
+    big = np.zeros((2, 125000), np.float32)
+
+    def refuse(_request, context):
+        asked.append(1)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+
+    class Away(service_pb2_grpc.LossServiceServicer):
+        def GetServerInfo(self, request, context):
+            if len(asked) < 2:
+                refuse(request, context)
+            return service_pb2.GetServerInfoResponse(version="3rd")
+
+        Evaluate = EvaluateStream = staticmethod(refuse)
+
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    service_pb2_grpc.add_LossServiceServicer_to_server(Away(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    with lossd.Client(f"127.0.0.1:{port}", timeout=30) as client:
+        assert client.server_info().version == "3rd"
+        for transport, attempts in (("unary", 4), ("stream", 1)):
+            asked.clear()
+            with pytest.raises(lossd.Unavailable):
+                client.cross_entropy(big, np.zeros(2, int), transport=transport)
+            assert len(asked) == attempts
+    server.stop(None)
