@@ -179,7 +179,7 @@ ExactSumValue ExactSum<F>::ToValue() const {
   if (Negative()) {
     for (uint64_t& limb : limbs) limb = ~limb;
   }
-  value.units.resize(static_cast<size_t>(BitWidth(limbs) / 8 + 1));
+  value.units.resize(static_cast<size_t>(BitWidth(limbs)) / 8 + 1);
   std::memcpy(value.units.data(), limbs_.data(), value.units.size());
   return value;
 }
