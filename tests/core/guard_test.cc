@@ -100,6 +100,10 @@ TEST(Guard, NoByteBeyondATensorIsTouched) {
           CheckGuarded(problem, false);
           problem.options.label_smoothing = 0.1;
           CheckGuarded(problem, true);
+          problem.target = MakeTensor(dtype, {rows, classes}, x);
+          problem.outputs.grad_target = true;
+          CheckGuarded(problem, true);
+          CheckGuarded(problem, false);
           // Classes strided, and probabilities.
           if (rows == 1) continue;
           problem = MakeIndex(dtype, {1, classes, rows}, x, labels);

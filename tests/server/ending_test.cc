@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -149,6 +151,91 @@ INSTANTIATE_TEST_SUITE_P(AllStates, Ending,
                          ::testing::Values(State::kBeforeHeader, State::kMidTarget,
                                            State::kMidInput, State::kMidWrite, State::kHalfClosed),
                          NameOf);
+
+/// Calls with all of their bytes received, whose computation waits for its turn: a second and more
+/// of it, of logits out of the range of the passes in float32.
+class EndingInQueue : public ::testing::Test {
+ protected:
+  static constexpr int kCalls = 40;
+
+  static ServerOptions OneThread() {
+    ServerOptions options;
+    options.threads = 1;
+    options.max_message_bytes = uint64_t{16} << 20U;
+    return options;
+  }
+
+  EndingInQueue() : server_(OneThread()) {
+    constexpr int64_t kMany = 10000;
+    problem_ = MakeIndex(DType::kBFloat16, {kMany, kClasses},
+                         std::vector<double>(static_cast<size_t>(kMany * kClasses), 2000.0),
+                         std::vector<double>(static_cast<size_t>(kMany), 3.0));
+    problem_.outputs.grad_input = true;
+    problem_.options.label_smoothing = 0.1;
+    problem_.weight = MakeTensor(DType::kBFloat16, {kClasses},
+                                 std::vector<double>(static_cast<size_t>(kClasses), 0.75));
+    problem_.outputs.grad_weight = true;
+    request_ = MakeRequest(problem_);
+  }
+
+  /// Ends the calls as soon as `arrived()`; the other calls' bytes are worth nothing.
+  template <typename Call, typename Arrived>
+  void Check(const Call& call, const Arrived& arrived) {
+    for (grpc::ClientContext& context : contexts_) {
+      SetDeadline(&context);
+      threads_.emplace_back([&call, &context] { call(&context); });
+    }
+    const auto end = Clock::now() + std::chrono::seconds(20);
+    while (!arrived() && Clock::now() < end) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    EXPECT_TRUE(arrived());
+    const auto begin = Clock::now();
+    for (grpc::ClientContext& context : contexts_) context.TryCancel();
+    EXPECT_TRUE(server_.MemoryIsBack());
+    EXPECT_LT(Clock::now() - begin, 4 * kPromise);
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  TestServer server_;
+  OwnedProblem problem_;
+  v1::EvaluateRequest request_;
+  std::array<grpc::ClientContext, kCalls> contexts_;
+  std::vector<std::thread> threads_;
+};
+
+TEST_F(EndingInQueue, OfOneMessage) {
+  // A message and its gradient are held together once all of it is here.
+  const uint64_t wanted = kCalls / 2 * 2 * problem_.input.bytes.size();
+  Check(
+      [this](grpc::ClientContext* context) {
+        v1::EvaluateResponse response;
+        server_.stub().Evaluate(context, request_, &response);
+      },
+      [this, wanted] { return server_.server().memory_used() >= wanted; });
+}
+
+TEST_F(EndingInQueue, OfAStream) {
+  std::atomic<int> sent = 0;
+  Check(
+      [this, &sent](grpc::ClientContext* context) {
+        const auto stream = server_.stub().EvaluateStream(context);
+        v1::EvaluateStreamRequest message;
+        *message.mutable_header() = MakeHeader(problem_);
+        message.set_target(request_.target().raw());
+        stream->Write(message);
+        message.Clear();
+        message.set_input(request_.input().raw());
+        stream->Write(message);
+        stream->WritesDone();
+        ++sent;
+        v1::EvaluateStreamResponse reply;
+        while (stream->Read(&reply)) {
+        }
+        stream->Finish();
+      },
+      [&sent] { return sent == kCalls; });
+}
 
 }  // namespace
 }  // namespace lossd::testing
