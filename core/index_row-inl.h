@@ -78,8 +78,20 @@ class KeptGradientSource {
 };
 
 template <typename T>
+HWY_INLINE void WriteKeptGradient(const KeptGradients& due, size_t i, size_t classes) {
+  GradientRow<T, KeptGradientSource>(KeptGradientSource(due.kept[i], due.factors[i]),
+                                     reinterpret_cast<T*>(due.to[i]))
+      .Write(classes, due.stream, due.entries[i]);
+}
+
+template <typename T>
+void WriteKeptGradients(const KeptGradients& due, size_t classes) {
+  for (size_t i = 0; i < due.count; ++i) WriteKeptGradient<T>(due, i, classes);
+}
+
+template <typename T>
 void AnalyzeFloatRows(const std::byte* const* rows, size_t count, size_t classes, float* kept,
-                      FloatRowStats* stats) {
+                      const KeptGradients* due, FloatRowStats* stats) {
   RowSum sums[kRowsTogether];
   FloatRow<T, NoCompanion> parts[kRowsTogether];
   NoCompanion none;
@@ -92,7 +104,11 @@ void AnalyzeFloatRows(const std::byte* const* rows, size_t count, size_t classes
     const auto* next = reinterpret_cast<const std::byte*>(x + count * classes);
     for (size_t at = 0; at < kChunk * sizeof(T); at += 64) hwy::Prefetch(next + at);
   }
-  for (size_t i = 0; i < count; ++i) parts[i].Sum();
+  const size_t left = due == nullptr ? 0 : due->count;
+  for (size_t i = 0; i < std::max(count, left); ++i) {
+    if (i < count) parts[i].Sum();
+    if (i < left) WriteKeptGradient<T>(*due, i, classes);
+  }
   for (size_t i = 0; i < count; ++i) sums[i] = parts[i].Finish();
   if (count == 1) {
     const RowSum one[1] = {sums[0]};
@@ -116,13 +132,6 @@ void WriteIndexGradient(const std::byte* x, size_t classes, const FloatRowStats&
                         float factor, const GradientEntries& entries, bool stream, std::byte* out) {
   const IndexGradientSource<T> source(reinterpret_cast<const T*>(x), stats, factor);
   GradientRow<T, IndexGradientSource<T> >(source, reinterpret_cast<T*>(out))
-      .Write(classes, stream, entries);
-}
-
-template <typename T>
-void WriteKeptGradient(const float* kept, size_t classes, float factor,
-                       const GradientEntries& entries, bool stream, std::byte* out) {
-  GradientRow<T, KeptGradientSource>(KeptGradientSource(kept, factor), reinterpret_cast<T*>(out))
       .Write(classes, stream, entries);
 }
 

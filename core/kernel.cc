@@ -42,6 +42,7 @@ void EvaluateContiguous(Evaluator* evaluator, const Plan& plan, const Slab& slab
     }
     evaluator->Evaluate(rows, count, slab, at);
   }
+  evaluator->Flush();
 }
 
 /// Classes strided: tiles of positions are transposed into rows, evaluated, and transposed back.
@@ -59,6 +60,7 @@ void EvaluateStrided(const RowContext& context, Evaluator* evaluator, const Slab
     RowData rows[kStridedPositions];
     for (int64_t i = 0; i < count; ++i) rows[i] = tile.Row(i);
     evaluator->Evaluate(rows, static_cast<size_t>(count), slab, at);
+    evaluator->Flush();
     tile.Scatter(slab, element, static_cast<size_t>(count), context.stream_gradients);
     at += count;
   }

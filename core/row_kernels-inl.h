@@ -27,7 +27,7 @@ const RowKernels& KernelsOf() {
   static constexpr RowKernels kWide = {.analyze = nullptr,
                                        .find = nullptr,
                                        .index_gradient = nullptr,
-                                       .kept_gradient = nullptr,
+                                       .kept_gradients = nullptr,
                                        .analyze_soft = nullptr,
                                        .soft_gradient = nullptr,
                                        .load_tile = nullptr,
@@ -53,7 +53,7 @@ const RowKernels& KernelsOf() {
       kernels.analyze = &AnalyzeFloatRows<T>;
       kernels.find = &FindLogit<T>;
       kernels.index_gradient = &WriteIndexGradient<T>;
-      kernels.kept_gradient = &WriteKeptGradient<T>;
+      kernels.kept_gradients = &WriteKeptGradients<T>;
       kernels.analyze_soft = &AnalyzeSoftRow<T, P>;
       kernels.soft_gradient = &WriteSoftGradient<T, P>;
       kernels.load_tile = &LoadTile<T>;

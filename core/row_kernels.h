@@ -48,6 +48,11 @@ inline constexpr size_t kKeptClasses = 1024;
 /// power of two: rows would fall on the same sets of the cache.
 constexpr size_t KeptStep(size_t classes) { return (classes / 64 + 1) * 64 + 16; }
 
+/// Gradients of rows of so many bytes, where they are streamed to memory, are written beside the
+/// sums of the rows after them, which wait less for memory: 0.92 of the time with 1,000 classes of
+/// float32. With 300 classes it took 1.01, with 150 1.11, with 1,000 of bfloat16 1.01.
+inline constexpr size_t kLateBytes = 2048;
+
 /// What the passes in float32 find out about a row and its masses.
 struct SoftRowStats {
   FloatRowStats row;
@@ -63,6 +68,16 @@ struct GradientEntries {
   size_t count = 0;
   size_t at[2] = {};
   double value[2] = {};
+};
+
+/// Gradients of rows whose exponentials are kept, out[c] = RN(factor kept[c]) but for the entries.
+struct KeptGradients {
+  size_t count = 0;
+  bool stream = false;
+  const float* kept[kRowsTogether] = {};
+  float factors[kRowsTogether] = {};
+  GradientEntries entries[kRowsTogether];
+  std::byte* to[kRowsTogether] = {};
 };
 
 /// Exponentials are kept times 2^61, which this undoes in a gradient's factor.
@@ -189,8 +204,10 @@ struct RowKernels {
   // In float32. Null for float64.
   /// For `count` rows, at most kRowsTogether. `kept`, if not null, gets their exponentials,
   /// KeptStep floats for each, 64-byte aligned. REQUIRES: then classes is at most kKeptClasses.
+  /// `due`, if not null, are gradients of rows before these, which are written beside the sums:
+  /// storing waits for memory, adding does not.
   void (*analyze)(const std::byte* const* rows, size_t count, size_t classes, float* kept,
-                  FloatRowStats* stats);
+                  const KeptGradients* due, FloatRowStats* stats);
   /// Lowest index of a logit; `classes` where there is none.
   size_t (*find)(const std::byte* x, size_t classes, float logit);
   /// out[c] = RN(factor exp(x_c) 2^(61 - max_exponent)) but for the entries; `out` is of the same
@@ -198,9 +215,7 @@ struct RowKernels {
   /// range.
   void (*index_gradient)(const std::byte* x, size_t classes, const FloatRowStats& stats,
                          float factor, const GradientEntries& entries, bool stream, std::byte* out);
-  /// The same from kept exponentials: out[c] = RN(factor kept[c]).
-  void (*kept_gradient)(const float* kept, size_t classes, float factor,
-                        const GradientEntries& entries, bool stream, std::byte* out);
+  void (*kept_gradients)(const KeptGradients& due, size_t classes);
   /// For masses on many classes; of use where the row is in range and `total` is finite.
   SoftRowStats (*analyze_soft)(const std::byte* x, size_t classes, const MassSource& masses);
   /// out[c] = RN(factor exp(x_c) 2^(61 - max_exponent) - scale m_c) but for the entries; otherwise

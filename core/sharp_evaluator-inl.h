@@ -33,13 +33,25 @@ class SharpEvaluator {
     scratch->exponentials.resize(classes_);
     exponentials_ = scratch->exponentials.data();
     if (plan_.outputs().grad_input && classes_ <= kKeptClasses) {
-      const size_t bytes = kRowsTogether * KeptStep(classes_) * sizeof(float);
+      const size_t bytes = 2 * kRowsTogether * KeptStep(classes_) * sizeof(float);
       if (scratch->kept.size() < bytes) scratch->kept = Buffer(bytes);
       kept_ = reinterpret_cast<float*>(scratch->kept.data());  // NOLINT(*-cast)
     }
+    due_.stream = context.stream_gradients;
+    late_ = due_.stream && classes_ * sizeof(T) >= kLateBytes;
+  }
+  SharpEvaluator(const SharpEvaluator&) = delete;
+  SharpEvaluator& operator=(const SharpEvaluator&) = delete;
+  ~SharpEvaluator() = default;
+
+  /// Writes what Evaluate has left to be written.
+  void Flush() {
+    if (due_.count > 0) kernels_.kept_gradients(due_, classes_);
+    due_.count = 0;
   }
 
-  /// `count` rows, the first of which is position `at` of the slab.
+  /// `count` rows, the first of which is position `at` of the slab. Their gradients are complete
+  /// after a Flush.
   void Evaluate(const RowData* rows, size_t count, const Slab& slab, int64_t at) {
     const bool in_float = !std::is_same_v<T, double> && classes_ > kMaxTileClasses;
     Group group;
@@ -77,15 +89,22 @@ class SharpEvaluator {
   /// Leaves the group empty.
   void EvaluateGroup(Group* group, const Slab& slab) {
     FloatRowStats stats[kRowsTogether];
-    kernels_.analyze(group->inputs, group->size, classes_, kept_, stats);
+    // The exponentials of the gradients that are due lie in the other half.
+    const size_t step = KeptStep(classes_);
+    if (late_) kept_half_ ^= 1U;
+    float* const group_kept =
+        kept_ == nullptr ? nullptr : kept_ + kept_half_ * kRowsTogether * step;
+    kernels_.analyze(group->inputs, group->size, classes_, group_kept, &due_, stats);
+    due_.count = 0;
     for (size_t i = 0; i < group->size; ++i) {
       const RowData& row = *group->rows[i];
-      const float* kept = kept_ == nullptr ? nullptr : kept_ + i * KeptStep(classes_);
+      const float* kept = group_kept == nullptr ? nullptr : group_kept + i * step;
       if (!EvaluateFloat(stats[i], kept, group->labels[i], row, slab, group->positions[i])) {
         EvaluateWide(group->labels[i], row, slab, group->positions[i]);
       }
     }
     group->size = 0;
+    if (!late_) Flush();
   }
 
   /// False, with nothing written, where the row needs the passes in double. `kept` may be null.
@@ -126,13 +145,17 @@ class SharpEvaluator {
     return true;
   }
 
-  /// From kept exponentials where there are some and their own factor fits.
+  /// From kept exponentials where there are some and their own factor fits: those are written
+  /// later.
   void WriteGradient(const FloatRowStats& stats, const float* kept, double factor,
-                     const GradientEntries& entries, const RowData& data) const {
+                     const GradientEntries& entries, const RowData& data) {
     const double kept_factor = factor * stats.kept_scale;
     if (kept != nullptr && FactorFits(kept_factor)) {
-      return kernels_.kept_gradient(kept, classes_, static_cast<float>(kept_factor), entries,
-                                    context_.stream_gradients, data.grad_input);
+      due_.kept[due_.count] = kept;
+      due_.factors[due_.count] = static_cast<float>(kept_factor);
+      due_.entries[due_.count] = entries;
+      due_.to[due_.count++] = data.grad_input;
+      return;
     }
     kernels_.index_gradient(data.input, classes_, stats, static_cast<float>(factor), entries,
                             context_.stream_gradients, data.grad_input);
@@ -176,7 +199,10 @@ class SharpEvaluator {
   size_t classes_;
   double greatest_weight_;
   double* exponentials_ = nullptr;
-  float* kept_ = nullptr;
+  float* kept_ = nullptr;  ///< Room for two groups.
+  size_t kept_half_ = 0;
+  bool late_ = false;  ///< Whether gradients are left to the next group.
+  KeptGradients due_;
 };
 
 }  // namespace lossd

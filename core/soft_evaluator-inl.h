@@ -45,6 +45,9 @@ class SoftEvaluator {
     }
   }
 
+  /// Evaluate leaves nothing to be done.
+  void Flush() const {}
+
   /// `count` rows, the first of which is position `at` of the slab.
   void Evaluate(const RowData* rows, size_t count, const Slab& slab, int64_t at) {
     for (size_t i = 0; i < count; ++i) EvaluateOne(rows[i], slab, at + static_cast<int64_t>(i));

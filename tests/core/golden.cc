@@ -77,7 +77,7 @@ void AddFloatRow(const RowKernels& kernels, const std::vector<std::byte>& x, siz
   const bool keeps = classes <= kKeptClasses;
   const Buffer memory(KeptStep(classes) * sizeof(float));
   auto* kept = reinterpret_cast<float*>(memory.data());
-  kernels.analyze(&row, 1, classes, keeps ? kept : nullptr, &stats);
+  kernels.analyze(&row, 1, classes, keeps ? kept : nullptr, nullptr, &stats);
   hash->Add(uint64_t{stats.in_range});
   if (!stats.in_range) return;
   hash->Add(stats.max);
@@ -91,8 +91,14 @@ void AddFloatRow(const RowKernels& kernels, const std::vector<std::byte>& x, siz
                            {1, {classes / 2}, {-0x1.7654321p-2}}, stream, scaled.data());
     AddBytes(scaled, hash);
     if (!keeps) continue;
-    kernels.kept_gradient(kept, classes, static_cast<float>(-0x1.234566p-63 * stats.kept_scale),
-                          {1, {classes / 2}, {-0x1.7654321p-2}}, stream, scaled.data());
+    KeptGradients due;
+    due.count = 1;
+    due.stream = stream;
+    due.kept[0] = kept;
+    due.factors[0] = static_cast<float>(-0x1.234566p-63 * stats.kept_scale);
+    due.entries[0] = {1, {classes / 2}, {-0x1.7654321p-2}};
+    due.to[0] = scaled.data();
+    kernels.kept_gradients(due, classes);
     AddBytes(scaled, hash);
   }
 }

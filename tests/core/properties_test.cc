@@ -228,6 +228,34 @@ TEST(Properties, EachRowAloneGivesTheSameBits) {
   }
 }
 
+// Great gradients are streamed past the caches, those of long rows beside the rows after them.
+TEST(Properties, AGreatGradientIsThatOfItsParts) {
+  std::mt19937_64 random(16);
+  constexpr int64_t kRows = 6300;
+  for (const int64_t classes : {700, 1400}) {
+    const int64_t rows = kRows * 700 / classes;
+    const OwnedProblem whole = MakeLayouts(DType::kFloat32, 1, classes, rows, 0.0, &random).last;
+    const size_t bytes = whole.input.bytes.size();
+    ASSERT_GT(bytes, size_t{16} << 20U);
+    const auto all = RunBatch(whole);
+    constexpr size_t kParts = 2;
+    for (size_t part = 0; part < kParts; ++part) {
+      const auto piece = [part](const Bytes& of) {
+        const auto begin = of.begin() + static_cast<ptrdiff_t>(part * of.size() / kParts);
+        return Bytes(begin, begin + static_cast<ptrdiff_t>(of.size() / kParts));
+      };
+      OwnedProblem some = whole;
+      some.input.spec.shape = {1, rows / 2, classes};
+      some.input.bytes = piece(whole.input.bytes);
+      some.target.spec.shape = {1, rows / 2};
+      some.target.bytes = piece(whole.target.bytes);
+      const auto alone = RunBatch(some);
+      EXPECT_TRUE(alone->grad_input == piece(all->grad_input)) << "C = " << classes;
+      EXPECT_TRUE(alone->loss == piece(all->loss)) << "C = " << classes;
+    }
+  }
+}
+
 // The gradient may take the place of the logits.
 TEST(Properties, InPlaceGradientsAreTheSame) {
   std::mt19937_64 random(15);

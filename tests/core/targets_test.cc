@@ -96,7 +96,7 @@ TEST_F(TargetsTest, AllGiveTheSameBits) {
 
 FloatRowStats Analyze(const RowKernels& kernels, const std::byte* x, size_t classes) {
   FloatRowStats stats;
-  kernels.analyze(&x, 1, classes, nullptr, &stats);
+  kernels.analyze(&x, 1, classes, nullptr, nullptr, &stats);
   return stats;
 }
 
