@@ -244,6 +244,8 @@ class StreamReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
   void End(const grpc::Status& status) {
     finished_ = true;
     clock_->Stop();
+    // Before the peer learns of the end and begins another stream.
+    if (status.ok()) session_->GiveBack();
     Finish(status);
   }
 

@@ -360,6 +360,11 @@ StreamReply StreamSession::LastReply() {
   return reply;
 }
 
+void StreamSession::GiveBack() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  reservation_ = {};
+}
+
 void StreamSession::Cancel() {
   const std::lock_guard<std::mutex> lock(mutex_);
   cancelled_ = true;

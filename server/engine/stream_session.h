@@ -78,6 +78,10 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   /// The next reply, where there is one. The one with the summary is the last.
   std::optional<StreamReply> TakeReply();
 
+  /// To be called after the last reply: gives the budget back, though a task that has just ended
+  /// may hold the session a little longer.
+  void GiveBack();
+
   /// Ends the computation: tasks that have not begun are dropped.
   void Cancel();
 

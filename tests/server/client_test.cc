@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -112,6 +113,30 @@ TEST(CppClient, ARefusedStreamKeepsItsStatus) {
     ASSERT_EQ(result.status().code(), absl::StatusCode::kResourceExhausted) << result.status();
     ASSERT_EQ(GetErrorDetail(result.status()).reason, "MEMORY_LIMIT");
   }
+}
+
+// What a stream held is free when its client learns of its end: as many clients as fit the budget
+// never refuse each other.
+TEST(CppClient, StreamsOneAfterTheOtherFitTheBudget) {
+  const OwnedProblem problem = Rows();
+  CrossEntropyRequest request = RequestOf(problem);
+  request.transport = Transport::kStream;
+  ServerOptions options;
+  // Two streams, with their gradients and labels, and half of another.
+  options.max_memory_bytes = 5 * problem.input.bytes.size();
+  TestServer server(options);
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 2; ++i) {
+    clients.emplace_back([&] {
+      auto client = Client::Connect(server.tcp());
+      CrossEntropyResult result;
+      for (int call = 0; call < 200; ++call) {
+        const absl::Status status = (*client)->CrossEntropyInto(request, &result);
+        ASSERT_TRUE(status.ok()) << call << ": " << status;
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
 }
 
 /// Cannot be reached at its first calls of each kind.
