@@ -215,6 +215,7 @@ struct RowKernels {
   /// range.
   void (*index_gradient)(const std::byte* x, size_t classes, const FloatRowStats& stats,
                          float factor, const GradientEntries& entries, bool stream, std::byte* out);
+  /// The same from kept exponentials, for rows that no more follow.
   void (*kept_gradients)(const KeptGradients& due, size_t classes);
   /// For masses on many classes; of use where the row is in range and `total` is finite.
   SoftRowStats (*analyze_soft)(const std::byte* x, size_t classes, const MassSource& masses);

@@ -40,9 +40,6 @@ class SharpEvaluator {
     due_.stream = context.stream_gradients;
     late_ = due_.stream && classes_ * sizeof(T) >= kLateBytes;
   }
-  SharpEvaluator(const SharpEvaluator&) = delete;
-  SharpEvaluator& operator=(const SharpEvaluator&) = delete;
-  ~SharpEvaluator() = default;
 
   /// Writes what Evaluate has left to be written.
   void Flush() {

@@ -132,8 +132,8 @@ struct ClientOptions {
   absl::Duration timeout = absl::InfiniteDuration();
 };
 
-/// A connection to a server. Thread-safe. Calls block; UNAVAILABLE ones are tried again, four times
-/// at most within their timeout, unless they are streams or messages of more than 2 MiB.
+/// A connection to a server. Thread-safe. Calls block; UNAVAILABLE ones are tried again, with four
+/// attempts at most within their timeout, unless they are streams or messages of more than 2 MiB.
 class Client {
  public:
   /// `address` is HOST:PORT or unix:PATH. Connects at the first call.
