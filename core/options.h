@@ -40,6 +40,8 @@ struct Outputs {
   uint32_t top_k = 0;  ///< > 0: count positions whose class is among the k greatest logits.
 
   [[nodiscard]] bool AnyGradient() const { return grad_input || grad_target || grad_weight; }
+
+  bool operator==(const Outputs&) const = default;
 };
 
 }  // namespace lossd

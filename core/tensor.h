@@ -21,6 +21,8 @@ using Shape = absl::InlinedVector<int64_t, 6>;
 struct TensorSpec {
   DType dtype = DType::kFloat32;
   Shape shape;
+
+  bool operator==(const TensorSpec&) const = default;
 };
 
 /// A tensor whose little-endian row-major bytes somebody else owns. No alignment is asked for.

@@ -2,10 +2,10 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <memory>
-#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,40 +22,31 @@
 #include "server/many_reactor.h"
 #include "server/message_io.h"
 #include "server/request_evaluation.h"
+#include "server/request_reader.h"
 #include "server/stream_reactor.h"
 
 namespace lossd {
 namespace {
 
-/// The messages of a call. Those of small ones are used again by the next call on the thread.
-struct Messages {
-  v1::EvaluateRequest request;
-  v1::EvaluateResponse response;
-};
-
-thread_local std::unique_ptr<Messages> spare_messages;
-constexpr size_t kSpareBytes = size_t{64} << 10U;
-
 /// One call of Evaluate; deletes itself at its end.
 class UnaryCall {
  public:
   /// Ends the call by `reactor`.
-  void Start(const EvaluationContext& context, const grpc::ByteBuffer& request,
+  void Start(const EvaluationContext& context, const grpc::ByteBuffer& bytes,
              grpc::ByteBuffer* response, grpc::ServerUnaryReactor* reactor) {
     response_ = response;
     reactor_ = reactor;
-    small_ = request.Length() <= kSpareBytes;
     // From the first byte on: what is refused has not been copied.
-    auto reservation = context.budget->Reserve(request.Length());
+    auto reservation = context.budget->Reserve(bytes.Length());
     if (!reservation.ok()) return End(reservation.status(), {});
-    messages_ = std::move(spare_messages);
-    if (messages_ == nullptr) messages_ = std::make_unique<Messages>();
-    const absl::Status parsed = ParseMessage(request, &messages_->request);
-    if (!parsed.ok()) return End(parsed, {});
-    EvaluateRequestAsync(context, messages_->request, *std::move(reservation), &messages_->response,
-                         cancelled_,
-                         [this](const absl::Status& status, std::vector<grpc::Slice> rest) {
-                           End(status, std::move(rest));
+    auto request = ReadRequest(bytes, context.plan_limits, context.forms);
+    if (!request.ok()) {
+      *reservation = MemoryBudget::Reservation();
+      return End(request.status(), {});
+    }
+    EvaluateRequestAsync(context, *std::move(request), *std::move(reservation), cancelled_,
+                         [this](const absl::Status& status, std::vector<grpc::Slice> encoded) {
+                           End(status, std::move(encoded));
                          });
   }
 
@@ -63,20 +54,8 @@ class UnaryCall {
   [[nodiscard]] std::shared_ptr<std::atomic<bool>> cancelled() const { return cancelled_; }
 
  private:
-  /// `rest` follows the response's own message.
-  void End(absl::Status status, std::vector<grpc::Slice> rest) {
-    try {
-      if (status.ok()) {
-        rest.insert(rest.begin(), SerializeMessage(messages_->response));
-        *response_ = grpc::ByteBuffer(rest.data(), rest.size());
-      }
-    } catch (const std::bad_alloc&) {
-      status = OutOfMemory();
-    }
-    if (small_ && messages_ != nullptr) {
-      messages_->response.Clear();
-      spare_messages = std::move(messages_);
-    }
+  void End(const absl::Status& status, std::vector<grpc::Slice> response) {
+    if (status.ok()) *response_ = grpc::ByteBuffer(response.data(), response.size());
     grpc::ServerUnaryReactor* const reactor = reactor_;
     delete this;
     reactor->Finish(ToGrpc(status));
@@ -85,8 +64,6 @@ class UnaryCall {
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
   grpc::ByteBuffer* response_ = nullptr;
   grpc::ServerUnaryReactor* reactor_ = nullptr;
-  std::unique_ptr<Messages> messages_;
-  bool small_ = false;
 };
 
 /// Of calls that take their time: tells them when they are cancelled.
@@ -114,10 +91,9 @@ absl::Status CombineSummaries(const v1::CombineRequest& request, v1::CombineResp
   ToWire(*combined, response->mutable_summary());
   if (combined->options.reduction == Reduction::kNone) return absl::OkStatus();
   const DType dtype = LossDType(combined->input_dtype);
-  std::string bytes(SizeOf(dtype), '\0');
-  StoreFromDouble(dtype, ReducedLoss(*combined),
-                  reinterpret_cast<std::byte*>(bytes.data()));  // NOLINT(*-cast)
-  FillTensor({dtype, {}}, std::move(bytes), /*typed=*/true, response->mutable_loss());
+  std::array<std::byte, sizeof(double)> bytes{};
+  StoreFromDouble(dtype, ReducedLoss(*combined), bytes.data());
+  FillTensor({dtype, {}}, {bytes.data(), SizeOf(dtype)}, /*typed=*/true, response->mutable_loss());
   return absl::OkStatus();
 }
 

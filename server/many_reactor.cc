@@ -5,10 +5,13 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <mutex>
 #include <new>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -21,6 +24,7 @@
 #include "server/engine/memory_budget.h"
 #include "server/message_io.h"
 #include "server/request_evaluation.h"
+#include "server/request_reader.h"
 
 namespace lossd {
 namespace {
@@ -28,22 +32,24 @@ namespace {
 /// Requests that are read and not yet answered; past it reading waits.
 constexpr int kMaxOutstanding = 256;
 
-grpc::ByteBuffer Encode(const v1::EvaluateManyResponse& response,
-                        const std::vector<grpc::Slice>& rest) {
-  if (rest.empty()) {
-    const grpc::Slice slice = SerializeMessage(response);
-    return {&slice, 1};
-  }
+/// A v1.EvaluateManyResponse around an encoded v1.EvaluateResponse.
+grpc::ByteBuffer Encode(uint64_t id, std::vector<grpc::Slice> response) {
   v1::EvaluateManyResponse outer;
-  outer.set_id(response.id());
-  const grpc::Slice inner = SerializeMessage(response.response());
-  size_t size = inner.size();
-  for (const grpc::Slice& slice : rest) size += slice.size();
-  std::vector<grpc::Slice> slices = {
-      SerializeMessage(outer),
-      grpc::Slice(FieldPrefix(v1::EvaluateManyResponse::kResponseFieldNumber, size)), inner};
-  slices.insert(slices.end(), rest.begin(), rest.end());
-  return {slices.data(), slices.size()};
+  outer.set_id(id);
+  size_t size = 0;
+  for (const grpc::Slice& slice : response) size += slice.size();
+  std::string prefix = outer.SerializeAsString();
+  prefix += FieldPrefix(v1::EvaluateManyResponse::kResponseFieldNumber, size);
+  response.insert(response.begin(), grpc::Slice(prefix));
+  return {response.data(), response.size()};
+}
+
+grpc::ByteBuffer EncodeError(uint64_t id, const absl::Status& error) {
+  v1::EvaluateManyResponse message;
+  message.set_id(id);
+  *message.mutable_error() = ToProto(error);
+  const grpc::Slice slice = SerializeMessage(message);
+  return {&slice, 1};
 }
 
 class ManyReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
@@ -63,21 +69,22 @@ class ManyReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc:
   }
 
   void OnReadDone(bool ok) override {
-    auto request = std::make_shared<v1::EvaluateManyRequest>();
     // A request that is refused is answered all the same: its bytes are here already.
     auto reservation = context_.budget->Reserve(ok ? incoming_.Length() : 0);
+    absl::StatusOr<ManyRequest> request = absl::CancelledError();
+    if (ok) request = ReadManyRequest(incoming_, context_.plan_limits, context_.forms);
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       reading_ = false;
       clock_->Set(context_.idle_stream);
-      if (ok) status_ = ParseMessage(incoming_, request.get());
-      if (!ok || !status_.ok()) {
+      if (!request.ok()) {
+        if (ok) status_ = request.status();
         half_closed_ = true;
         return Pump();
       }
       ++outstanding_;
     }
-    Evaluate(request, std::move(reservation));
+    Evaluate(*std::move(request), std::move(reservation));
     const std::lock_guard<std::mutex> lock(mutex_);
     Pump();
   }
@@ -112,32 +119,24 @@ class ManyReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc:
     Pump();
   }
 
-  void Evaluate(const std::shared_ptr<v1::EvaluateManyRequest>& request,
-                absl::StatusOr<MemoryBudget::Reservation> reservation) {
-    auto response = std::make_shared<v1::EvaluateManyResponse>();
-    response->set_id(request->id());
-    const auto answer = [self = shared_from_this(), request, response](
-                            const absl::Status& status, const std::vector<grpc::Slice>& rest) {
-      if (!status.ok()) *response->mutable_error() = ToProto(status);
-      self->Send(*response, rest);
-    };
-    if (!request->has_request()) {
-      return answer(InvalidField("request", "FIELD_MISSING", "expected a problem"), {});
-    }
-    if (!reservation.ok()) return answer(reservation.status(), {});
-    EvaluateRequestAsync(
-        context_, request->request(), *std::move(reservation), response->mutable_response(),
-        cancelled_, [answer](const absl::Status& status, const std::vector<grpc::Slice>& rest) {
-          answer(status.ok() ? status : WithFieldPrefix(status, "request."), rest);
-        });
+  void Evaluate(ManyRequest many, absl::StatusOr<MemoryBudget::Reservation> reservation) {
+    const uint64_t id = many.id;
+    if (!many.request.ok()) return Send(id, many.request.status(), {});
+    if (!reservation.ok()) return Send(id, reservation.status(), {});
+    EvaluateRequestAsync(context_, *std::move(many.request), *std::move(reservation), cancelled_,
+                         [self = shared_from_this(), id](const absl::Status& status,
+                                                         std::vector<grpc::Slice> response) {
+                           self->Send(id,
+                                      status.ok() ? status : WithFieldPrefix(status, "request."),
+                                      std::move(response));
+                         });
   }
 
-  /// `rest` follows the evaluation's own message.
-  void Send(const v1::EvaluateManyResponse& response, const std::vector<grpc::Slice>& rest) {
+  void Send(uint64_t id, const absl::Status& status, std::vector<grpc::Slice> response) {
     grpc::ByteBuffer bytes;
     bool sent = true;
     try {
-      bytes = Encode(response, rest);
+      bytes = status.ok() ? Encode(id, std::move(response)) : EncodeError(id, status);
     } catch (const std::bad_alloc&) {
       sent = false;
     }

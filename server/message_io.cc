@@ -12,13 +12,23 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "core/dtype.h"
 #include "core/error.h"
+#include "core/summary.h"
+#include "core/tensor.h"
+#include "lossd/v1/service.pb.h"
 #include "lossd/v1/tensor.pb.h"
-#include "proto/codec/stream_codec.h"
 #include "proto/codec/tensor_codec.h"
+#include "proto/codec/wire_write.h"
 #include "server/engine/memory_budget.h"
 
 namespace lossd {
+namespace {
+
+/// Tensors of more bytes are lent to gRPC and not copied into a message.
+constexpr size_t kLentBytes = size_t{16} * 1024;
+
+}  // namespace
 
 absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite* message) {
   // The reader asks for a buffer that it may change, and does not.
@@ -45,20 +55,30 @@ grpc::Slice Lend(absl::Span<const std::byte> bytes, std::shared_ptr<const void> 
           [](void* owned) { delete static_cast<std::shared_ptr<const void>*>(owned); }, held};
 }
 
-std::vector<grpc::Slice> EncodeTensors(absl::Span<const LentTensor> tensors,
-                                       const std::shared_ptr<const void>& owner) {
-  std::vector<grpc::Slice> slices;
-  for (const LentTensor& lent : tensors) {
-    v1::Tensor rest;
-    FillTensor(lent.tensor.spec, std::string(), /*typed=*/false, &rest);
-    rest.clear_raw();
-    std::string prefix = rest.SerializeAsString();
-    prefix += FieldPrefix(v1::Tensor::kRawFieldNumber, lent.tensor.bytes.size());
-    const size_t size = prefix.size() + lent.tensor.bytes.size();
-    slices.emplace_back(FieldPrefix(lent.field, size) + prefix);
-    slices.push_back(Lend(lent.tensor.bytes, owner));
+void ResponseBuilder::Tensor(int field, DType dtype, const Shape& shape,
+                             absl::Span<const std::byte> bytes) {
+  if (typed_) {
+    v1::Tensor values;
+    FillTensor({dtype, shape}, bytes, /*typed=*/true, &values);
+    return AppendField(field, values.SerializeAsString(), &text_);
   }
-  return slices;
+  AppendTensorHead(field, dtype, shape, bytes.size(), &text_);
+  if (bytes.size() <= kLentBytes) {
+    text_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());  // NOLINT(*-cast)
+    return;
+  }
+  slices_.emplace_back(text_);
+  text_.clear();
+  slices_.push_back(Lend(bytes, owner_));
+}
+
+void ResponseBuilder::Summary(const SummaryFrame& frame, const lossd::Summary& summary) {
+  AppendSummary(v1::EvaluateResponse::kSummaryFieldNumber, frame, summary, &text_);
+}
+
+std::vector<grpc::Slice> ResponseBuilder::Take() {
+  if (!text_.empty()) slices_.emplace_back(text_);
+  return std::move(slices_);
 }
 
 }  // namespace lossd

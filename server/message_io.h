@@ -7,12 +7,18 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/slice.h>
 
+#include <cstddef>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "core/dtype.h"
+#include "core/summary.h"
 #include "core/tensor.h"
+#include "proto/codec/wire_write.h"
 
 namespace lossd {
 
@@ -26,15 +32,28 @@ grpc::Slice SerializeMessage(const google::protobuf::MessageLite& message);
 /// A slice that lends bytes to gRPC and keeps their owner until gRPC lets go of them.
 grpc::Slice Lend(absl::Span<const std::byte> bytes, std::shared_ptr<const void> owner);
 
-/// A field of a message that is a v1.Tensor whose bytes lie elsewhere.
-struct LentTensor {
-  int field;
-  TensorView tensor;
-};
+/// Builds a v1.EvaluateResponse in slices, its fields in the order of the calls. Throws
+/// std::bad_alloc.
+class ResponseBuilder {
+ public:
+  /// `owner` keeps the bytes of tensors. `typed`: those go as values, not raw.
+  ResponseBuilder(std::shared_ptr<const void> owner, bool typed)
+      : owner_(std::move(owner)), typed_(typed) {}
 
-/// The fields as they stand on the wire, their bytes lent.
-std::vector<grpc::Slice> EncodeTensors(absl::Span<const LentTensor> tensors,
-                                       const std::shared_ptr<const void>& owner);
+  /// Great tensors are lent, small ones copied.
+  void Tensor(int field, DType dtype, const Shape& shape, absl::Span<const std::byte> bytes);
+  void Summary(const SummaryFrame& frame, const lossd::Summary& summary);
+
+  /// Whether any slice holds the owner.
+  [[nodiscard]] bool lends() const { return !slices_.empty(); }
+  std::vector<grpc::Slice> Take();
+
+ private:
+  const std::shared_ptr<const void> owner_;
+  const bool typed_;
+  std::vector<grpc::Slice> slices_;
+  std::string text_;  // What comes after them.
+};
 
 }  // namespace lossd
 

@@ -6,96 +6,117 @@
 #include <functional>
 #include <memory>
 #include <new>
-#include <string>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "core/batch.h"
+#include "core/buffer.h"
 #include "core/plan.h"
 #include "core/summary.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/problem_codec.h"
-#include "proto/codec/tensor_codec.h"
+#include "proto/codec/wire_write.h"
 #include "server/engine/memory_budget.h"
 #include "server/engine/worker_pool.h"
 #include "server/message_io.h"
+#include "server/request_reader.h"
 
 namespace lossd {
 namespace {
 
-/// Outputs of more bytes are lent to gRPC and not copied into a message.
-constexpr size_t kLentBytes = size_t{16} * 1024;
-
 /// A request under way; owned by its tasks, and then by what gRPC still sends of it.
 struct Job : std::enable_shared_from_this<Job> {
-  std::unique_ptr<ParsedRequest> parsed;
+  std::optional<IncomingRequest> request;
   MemoryBudget::Reservation request_reservation;
   MemoryBudget::Reservation reservation;
   std::unique_ptr<BatchEvaluation> batch;
-  std::string loss;
-  std::string log_sum_exp;
-  std::string grad_input;
-  std::string grad_target;
-  std::string grad_weight;
+  OutputSizes sizes;
+  OutputBuffers outputs;
+  Buffer storage;  // All outputs, one after the other.
   std::atomic<int64_t> left = 0;
-  v1::EvaluateResponse* response = nullptr;
-  std::vector<LentTensor> lent;
   std::shared_ptr<const std::atomic<bool>> cancelled;
   EvaluationDone done;
 
-  std::byte* Allocate(std::string* output, size_t size) {
-    output->resize(size);
-    return size == 0 ? nullptr : reinterpret_cast<std::byte*>(output->data());  // NOLINT(*-cast)
+  void Allocate() {
+    constexpr size_t kAlign = Buffer::kAlignment;
+    const auto rounded = [](size_t size) { return (size + kAlign - 1) / kAlign * kAlign; };
+    storage = Buffer(rounded(sizes.loss) + rounded(sizes.log_sum_exp) + rounded(sizes.grad_weight) +
+                     rounded(sizes.grad_target) + rounded(sizes.grad_input));
+    std::byte* at = storage.data();
+    const auto take = [&](size_t size) -> std::byte* {
+      return size == 0 ? nullptr : std::exchange(at, at + rounded(size));
+    };
+    outputs = {take(sizes.loss), take(sizes.log_sum_exp), take(sizes.grad_input),
+               take(sizes.grad_target), take(sizes.grad_weight)};
   }
 
-  /// Puts an output into the response, or keeps it here to be lent.
-  void Give(int field, const TensorSpec& spec, std::string* output, v1::Tensor* tensor) {
-    if (parsed->typed || output->size() <= kLentBytes) {
-      return FillTensor(spec, std::move(*output), parsed->typed, tensor);
+  /// The response, and whether it lends the outputs.
+  std::vector<grpc::Slice> Respond(bool* lends) {
+    using Response = v1::EvaluateResponse;
+    const Plan& plan = *request->parsed.plan;
+    const Outputs& wanted = plan.outputs();
+    const Summary summary = batch->Finish();
+    ResponseBuilder builder(shared_from_this(), request->parsed.typed);
+    if (wanted.loss) {
+      builder.Tensor(Response::kLossFieldNumber, plan.loss_dtype(), plan.LossShape(),
+                     {outputs.loss, sizes.loss});
     }
-    const auto* bytes = reinterpret_cast<const std::byte*>(output->data());  // NOLINT(*-cast)
-    lent.push_back({field, {spec, {bytes, output->size()}}});
+    if (wanted.log_sum_exp) {
+      builder.Tensor(Response::kLogSumExpFieldNumber, plan.loss_dtype(), plan.PositionShape(),
+                     {outputs.log_sum_exp, sizes.log_sum_exp});
+    }
+    if (wanted.grad_weight) {
+      builder.Tensor(Response::kGradWeightFieldNumber, plan.WeightDType(), {plan.classes()},
+                     {outputs.grad_weight, sizes.grad_weight});
+    }
+    builder.Summary(request->form == nullptr ? FrameOf(summary) : request->form->frame(), summary);
+    if (wanted.grad_target) {
+      builder.Tensor(Response::kGradTargetFieldNumber, plan.target().dtype, plan.target().shape,
+                     {outputs.grad_target, sizes.grad_target});
+    }
+    if (wanted.grad_input) {
+      builder.Tensor(Response::kGradInputFieldNumber, plan.input().dtype, plan.input().shape,
+                     {outputs.grad_input, sizes.grad_input});
+    }
+    *lends = builder.lends();
+    return builder.Take();
+  }
+
+  /// A client that has its answer finds the memory of its request free.
+  void GiveBack(bool lent) {
+    batch.reset();
+    request.reset();
+    request_reservation = MemoryBudget::Reservation();
+    if (lent) return;
+    storage = Buffer();
+    reservation = MemoryBudget::Reservation();
+  }
+
+  void End(absl::Status status, std::vector<grpc::Slice> response, bool lent) {
+    GiveBack(lent);
+    done(std::move(status), std::move(response));
   }
 
   void Finish() {
-    if (*cancelled) return done(absl::CancelledError("the call was cancelled"), {});
-    const Plan& plan = *parsed->plan;
-    ToWire(batch->Finish(), response->mutable_summary());
-    const Outputs& wanted = plan.outputs();
-    using Response = v1::EvaluateResponse;
-    const TensorSpec each{plan.loss_dtype(), plan.PositionShape()};
-    if (wanted.loss) {
-      Give(Response::kLossFieldNumber, {plan.loss_dtype(), plan.LossShape()}, &loss,
-           response->mutable_loss());
+    if (*cancelled) return End(absl::CancelledError("the call was cancelled"), {}, false);
+    bool lent = false;
+    std::vector<grpc::Slice> response;
+    try {
+      response = Respond(&lent);
+    } catch (const std::bad_alloc&) {
+      return End(OutOfMemory(), {}, false);
     }
-    if (wanted.log_sum_exp) {
-      Give(Response::kLogSumExpFieldNumber, each, &log_sum_exp, response->mutable_log_sum_exp());
-    }
-    if (wanted.grad_input) {
-      Give(Response::kGradInputFieldNumber, plan.input(), &grad_input,
-           response->mutable_grad_input());
-    }
-    if (wanted.grad_target) {
-      Give(Response::kGradTargetFieldNumber, plan.target(), &grad_target,
-           response->mutable_grad_target());
-    }
-    if (wanted.grad_weight) {
-      Give(Response::kGradWeightFieldNumber, {plan.WeightDType(), {plan.classes()}}, &grad_weight,
-           response->mutable_grad_weight());
-    }
-    done(absl::OkStatus(),
-         lent.empty() ? std::vector<grpc::Slice>() : EncodeTensors(lent, shared_from_this()));
+    End(absl::OkStatus(), std::move(response), lent);
   }
 };
 
-absl::Status Prepare(const EvaluationContext& context, const v1::EvaluateRequest& request,
-                     Job* job) {
-  auto parsed = ParseRequest(request, context.plan_limits);
-  if (!parsed.ok()) return parsed.status();
-  job->parsed = *std::move(parsed);
-  const Plan& plan = *job->parsed->plan;
-  const OutputSizes sizes = SizesOf(plan);
+absl::Status Prepare(const EvaluationContext& context, Job* job) {
+  const ParsedRequest& parsed = job->request->parsed;
+  const Plan& plan = *parsed.plan;
+  job->sizes = SizesOf(plan);
+  const OutputSizes& sizes = job->sizes;
   uint64_t bytes =
       sizes.loss + sizes.log_sum_exp + sizes.grad_input + sizes.grad_target + sizes.grad_weight;
   if (plan.target_kind() == TargetKind::kClassIndex) bytes += Labels::StoredBytes(plan);
@@ -103,12 +124,8 @@ absl::Status Prepare(const EvaluationContext& context, const v1::EvaluateRequest
   auto reservation = context.budget->Reserve(bytes);
   if (!reservation.ok()) return reservation.status();
   job->reservation = *std::move(reservation);
-  const OutputBuffers outputs{job->Allocate(&job->loss, sizes.loss),
-                              job->Allocate(&job->log_sum_exp, sizes.log_sum_exp),
-                              job->Allocate(&job->grad_input, sizes.grad_input),
-                              job->Allocate(&job->grad_target, sizes.grad_target),
-                              job->Allocate(&job->grad_weight, sizes.grad_weight)};
-  auto batch = BatchEvaluation::Create(job->parsed->plan, job->parsed->operands, outputs);
+  job->Allocate();
+  auto batch = BatchEvaluation::Create(parsed.plan, parsed.operands, job->outputs);
   if (!batch.ok()) return batch.status();
   job->batch = *std::move(batch);
   return absl::OkStatus();
@@ -116,23 +133,23 @@ absl::Status Prepare(const EvaluationContext& context, const v1::EvaluateRequest
 
 }  // namespace
 
-void EvaluateRequestAsync(const EvaluationContext& context, const v1::EvaluateRequest& request,
-                          MemoryBudget::Reservation reservation, v1::EvaluateResponse* response,
+void EvaluateRequestAsync(const EvaluationContext& context, IncomingRequest request,
+                          MemoryBudget::Reservation reservation,
                           std::shared_ptr<const std::atomic<bool>> cancelled, EvaluationDone done) {
   auto job = std::make_shared<Job>();
+  job->request = std::move(request);
   job->request_reservation = std::move(reservation);
+  job->cancelled = std::move(cancelled);
+  job->done = std::move(done);
   absl::Status status;
   try {
-    status = Prepare(context, request, job.get());
+    status = Prepare(context, job.get());
   } catch (const std::bad_alloc&) {
     status = OutOfMemory();
   }
-  if (!status.ok()) return done(std::move(status), {});
-  job->response = response;
-  job->cancelled = std::move(cancelled);
-  job->done = std::move(done);
+  if (!status.ok()) return job->End(std::move(status), {}, false);
   const int64_t tasks = job->batch->tasks();
-  if (job->parsed->operands.input.size() <= kInlineBytes) {
+  if (job->request->parsed.operands.input.size() <= kInlineBytes) {
     static thread_local Scratch scratch;
     for (int64_t i = 0; i < tasks; ++i) job->batch->RunTask(i, &scratch);
     return job->Finish();

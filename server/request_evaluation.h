@@ -13,11 +13,12 @@
 
 #include "absl/status/status.h"
 #include "core/plan.h"
-#include "lossd/v1/service.pb.h"
+#include "proto/codec/request_form.h"
 #include "server/engine/idle_watch.h"
 #include "server/engine/memory_budget.h"
 #include "server/engine/stream_session.h"
 #include "server/engine/worker_pool.h"
+#include "server/request_reader.h"
 
 namespace lossd {
 
@@ -26,6 +27,7 @@ struct EvaluationContext {
   WorkerPool* pool = nullptr;
   MemoryBudget* budget = nullptr;
   IdleWatch* watch = nullptr;
+  RequestForms* forms = nullptr;
   PlanLimits plan_limits;
   StreamLimits stream_limits;
   /// How long a stream may wait for its first message, and for the next byte in either direction.
@@ -33,20 +35,19 @@ struct EvaluationContext {
   std::chrono::milliseconds idle_stream{60'000};
 };
 
-/// Gets the status and, where it is OK, the rest of the response as it stands on the wire: great
-/// tensors, lent.
+/// Gets the status and, where it is OK, the encoded v1.EvaluateResponse.
 using EvaluationDone = std::function<void(absl::Status, std::vector<grpc::Slice>)>;
 
 /// Input bytes up to which a request is evaluated where it arrived: handing it to a worker costs as
 /// much as evaluating it.
 inline constexpr size_t kInlineBytes = size_t{32} << 10U;
 
-/// Evaluates `request` into `response` and calls `done` once: before returning, where the request
-/// is bad or small, or later from a worker thread. Request and response must live until then.
-/// `reservation` is for the request itself. Where `cancelled` becomes true the tasks that have not
-/// begun are dropped and `done` gets CANCELLED.
-void EvaluateRequestAsync(const EvaluationContext& context, const v1::EvaluateRequest& request,
-                          MemoryBudget::Reservation reservation, v1::EvaluateResponse* response,
+/// Evaluates `request` and calls `done` once: before returning, where labels are bad or it is
+/// small, or later from a worker thread. `reservation` is for the request itself; it has been given
+/// back when `done` is called, as has that for the results, unless they are lent. Where `cancelled`
+/// becomes true the tasks that have not begun are dropped and `done` gets CANCELLED.
+void EvaluateRequestAsync(const EvaluationContext& context, IncomingRequest request,
+                          MemoryBudget::Reservation reservation,
                           std::shared_ptr<const std::atomic<bool>> cancelled, EvaluationDone done);
 
 }  // namespace lossd

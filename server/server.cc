@@ -29,6 +29,7 @@
 #include "core/row_kernels.h"
 #include "grpc/health/v1/health.pb.h"
 #include "lossd/v1/service.grpc.pb.h"
+#include "proto/codec/request_form.h"
 #include "proto/codec/version.h"
 #include "server/engine/idle_watch.h"
 #include "server/engine/memory_budget.h"
@@ -180,6 +181,7 @@ struct Server::Parts {
 
   MemoryBudget budget;
   IdleWatch watch;
+  RequestForms forms;
   std::unique_ptr<LossService> service;
   std::unique_ptr<WorkerPool> pool;
   std::unique_ptr<grpc::Server> server;
@@ -202,6 +204,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   const EvaluationContext context{parts->pool.get(),
                                   &parts->budget,
                                   &parts->watch,
+                                  &parts->forms,
                                   options.plan_limits,
                                   options.stream_limits,
                                   absl::ToChronoMilliseconds(options.header_wait),

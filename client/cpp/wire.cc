@@ -29,15 +29,7 @@ constexpr char kServiceConfig[] = R"({"methodConfig": [{
                   "backoffMultiplier": 3, "retryableStatusCodes": ["UNAVAILABLE"]}}]})";
 
 void SetTensor(const TensorView& view, v1::Tensor* tensor) {
-  FillTensor(view.spec,
-             {reinterpret_cast<const char*>(view.bytes.data()), view.bytes.size()},  // NOLINT
-             /*typed=*/false, tensor);
-}
-
-void SetCriterion(const CrossEntropyRequest& request, v1::Criterion* criterion) {
-  ToWire(request.options, criterion);
-  if (!request.weight) return;
-  SetTensor(*request.weight, criterion->mutable_cross_entropy()->mutable_weight());
+  FillTensor(view.spec, view.bytes, /*typed=*/false, tensor);
 }
 
 }  // namespace
@@ -77,6 +69,12 @@ void PrepareContext(const ClientOptions& options, grpc::ClientContext* context) 
   if (!options.token.empty()) {
     context->AddMetadata("authorization", absl::StrCat("Bearer ", options.token));
   }
+}
+
+void SetCriterion(const CrossEntropyRequest& request, v1::Criterion* criterion) {
+  ToWire(request.options, criterion);
+  if (!request.weight) return;
+  SetTensor(*request.weight, criterion->mutable_cross_entropy()->mutable_weight());
 }
 
 void ToWire(const CrossEntropyRequest& request, v1::EvaluateRequest* wire) {

@@ -22,6 +22,8 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& ad
 /// Deadline and token.
 void PrepareContext(const ClientOptions& options, grpc::ClientContext* context);
 
+/// The options and the weight.
+void SetCriterion(const CrossEntropyRequest& request, v1::Criterion* criterion);
 /// The request as one message; tensors are copied.
 void ToWire(const CrossEntropyRequest& request, v1::EvaluateRequest* wire);
 /// The request as a stream's header: all but the tensors' bytes, the weight's apart.

@@ -122,33 +122,33 @@ absl::StatusOr<AnyExactSum> ParseSum(DType dtype, const v1::ExactSum& wire,
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ParsedRequest>> ParseRequest(const v1::EvaluateRequest& request,
-                                                            const PlanLimits& limits) {
+absl::StatusOr<ParsedRequest> ParseRequest(const v1::EvaluateRequest& request,
+                                           const PlanLimits& limits) {
   if (!request.has_criterion()) return Missing("criterion", "a loss and its options");
   if (!request.has_input()) return Missing("input", "the logits");
   if (!request.has_target()) return Missing("target", "class indices or probabilities");
-  auto parsed = std::make_unique<ParsedRequest>();
-  parsed->typed = HasTypedValues(request.input());
+  ParsedRequest parsed;
+  parsed.typed = HasTypedValues(request.input());
   Problem problem;
   problem.outputs = ParseOutputs(request.outputs());
-  auto input = ParseTensor(request.input(), "input", &parsed->input_storage);
+  auto input = ParseTensor(request.input(), "input", &parsed.input_storage);
   if (!input.ok()) return input.status();
-  auto target = ParseTensor(request.target(), "target", &parsed->target_storage);
+  auto target = ParseTensor(request.target(), "target", &parsed.target_storage);
   if (!target.ok()) return target.status();
   problem.input = std::move(input->spec);
   problem.target = std::move(target->spec);
-  parsed->operands = {input->bytes, target->bytes, {}};
+  parsed.operands = {input->bytes, target->bytes, {}};
   if (request.has_grad_output()) {
-    auto grad = ParseTensor(request.grad_output(), "grad_output", &parsed->grad_output_storage);
+    auto grad = ParseTensor(request.grad_output(), "grad_output", &parsed.grad_output_storage);
     if (!grad.ok()) return grad.status();
     problem.grad_output = std::move(grad->spec);
-    parsed->operands.grad_output = grad->bytes;
+    parsed.operands.grad_output = grad->bytes;
   }
   std::vector<std::byte> weight_storage;
   LOSSD_RETURN_IF_ERROR(ParseCriterion(request.criterion(), &problem, &weight_storage));
   auto plan = Plan::Create(problem, limits);
   if (!plan.ok()) return plan.status();
-  parsed->plan = *std::move(plan);
+  parsed.plan = *std::move(plan);
   return parsed;
 }
 

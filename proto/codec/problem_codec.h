@@ -28,8 +28,8 @@ struct ParsedRequest {
 };
 
 /// Checks everything about a request but its labels.
-absl::StatusOr<std::unique_ptr<ParsedRequest>> ParseRequest(const v1::EvaluateRequest& request,
-                                                            const PlanLimits& limits);
+absl::StatusOr<ParsedRequest> ParseRequest(const v1::EvaluateRequest& request,
+                                           const PlanLimits& limits);
 
 /// The plan of a stream; field paths begin with "header.".
 absl::StatusOr<std::shared_ptr<const Plan>> ParseHeader(const v1::EvaluateStreamHeader& header,

@@ -195,16 +195,18 @@ absl::StatusOr<TensorView> ParseTensor(const v1::Tensor& tensor, absl::string_vi
   }
 }
 
-void FillTensor(const TensorSpec& spec, std::string bytes, bool typed, v1::Tensor* tensor) {
+void FillTensor(const TensorSpec& spec, absl::Span<const std::byte> bytes, bool typed,
+                v1::Tensor* tensor) {
   tensor->set_dtype(ToWire(spec.dtype));
   tensor->mutable_shape()->Assign(spec.shape.begin(), spec.shape.end());
   if (!typed) {
-    *tensor->mutable_raw() = std::move(bytes);
+    tensor->mutable_raw()->assign(reinterpret_cast<const char*>(bytes.data()),  // NOLINT(*-cast)
+                                  bytes.size());
     return;
   }
   const size_t count = bytes.size() / SizeOf(spec.dtype);
   std::vector<double> values(count);
-  LoadAsDouble(spec.dtype, AsBytes(bytes).data(), count, values.data());
+  LoadAsDouble(spec.dtype, bytes.data(), count, values.data());
   if (spec.dtype == DType::kFloat64) {
     tensor->mutable_double_values()->mutable_values()->Assign(values.begin(), values.end());
   } else {

@@ -4,11 +4,11 @@
 #define LOSSD_PROTO_CODEC_TENSOR_CODEC_H_
 
 #include <cstddef>
-#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "core/dtype.h"
 #include "core/tensor.h"
 #include "lossd/v1/tensor.pb.h"
@@ -32,7 +32,8 @@ bool HasTypedValues(const v1::Tensor& tensor);
 
 /// Fills `tensor` with `bytes` of `spec`: raw, or as typed values (float_values for float32 and the
 /// half types, double_values for float64).
-void FillTensor(const TensorSpec& spec, std::string bytes, bool typed, v1::Tensor* tensor);
+void FillTensor(const TensorSpec& spec, absl::Span<const std::byte> bytes, bool typed,
+                v1::Tensor* tensor);
 
 }  // namespace lossd
 

@@ -32,9 +32,9 @@ TEST(Codec, AcceptsTypedValues) {
   const auto request = Parse<v1::EvaluateRequest>(kGood);
   const auto parsed = ParseRequest(request, {});
   ASSERT_TRUE(parsed.ok()) << parsed.status();
-  EXPECT_TRUE((*parsed)->typed);
-  EXPECT_EQ((*parsed)->plan->input().dtype, DType::kFloat32);
-  EXPECT_EQ((*parsed)->plan->target().dtype, DType::kInt64);
+  EXPECT_TRUE(parsed->typed);
+  EXPECT_EQ(parsed->plan->input().dtype, DType::kFloat32);
+  EXPECT_EQ(parsed->plan->target().dtype, DType::kInt64);
 }
 
 struct BadMessage {
@@ -109,9 +109,7 @@ TEST(Codec, TensorsRoundTripRawAndTyped) {
     const OwnedTensor tensor = MakeTensor(dtype, {2, 2}, {0.5, -1.25, HUGE_VAL, 3});
     for (const bool typed : {false, true}) {
       v1::Tensor wire;
-      FillTensor(tensor.spec,
-                 {reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size()}, typed,
-                 &wire);
+      FillTensor(tensor.spec, tensor.bytes, typed, &wire);
       Bytes storage;
       const auto view = ParseTensor(wire, "t", &storage);
       ASSERT_TRUE(view.ok()) << view.status();

@@ -20,10 +20,6 @@
 namespace lossd::testing {
 namespace {
 
-std::string ToString(const Bytes& bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 void Append(const std::string& piece, Bytes* to) {
   const auto* begin = reinterpret_cast<const std::byte*>(piece.data());
   to->insert(to->end(), begin, begin + piece.size());
@@ -37,7 +33,7 @@ Bytes ToBytes(const v1::Tensor& tensor) {
 
 void SetWeight(const OwnedProblem& problem, v1::Criterion* criterion) {
   if (!problem.weight) return;
-  FillTensor(problem.weight->spec, ToString(problem.weight->bytes), false,
+  FillTensor(problem.weight->spec, problem.weight->bytes, false,
              criterion->mutable_cross_entropy()->mutable_weight());
 }
 
@@ -75,10 +71,10 @@ v1::EvaluateRequest MakeRequest(const OwnedProblem& problem) {
   ToWire(problem.options, request.mutable_criterion());
   SetWeight(problem, request.mutable_criterion());
   ToWire(problem.outputs, request.mutable_outputs());
-  FillTensor(problem.input.spec, ToString(problem.input.bytes), false, request.mutable_input());
-  FillTensor(problem.target.spec, ToString(problem.target.bytes), false, request.mutable_target());
+  FillTensor(problem.input.spec, problem.input.bytes, false, request.mutable_input());
+  FillTensor(problem.target.spec, problem.target.bytes, false, request.mutable_target());
   if (problem.grad_output) {
-    FillTensor(problem.grad_output->spec, ToString(problem.grad_output->bytes), false,
+    FillTensor(problem.grad_output->spec, problem.grad_output->bytes, false,
                request.mutable_grad_output());
   }
   return request;

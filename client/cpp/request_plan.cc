@@ -1,0 +1,42 @@
+#include "client/cpp/request_plan.h"
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/cpp/lossd/client.h"
+#include "core/error.h"
+#include "core/plan.h"
+#include "core/tensor.h"
+
+namespace lossd {
+
+absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const CrossEntropyRequest& request) {
+  Problem problem{request.options,     request.outputs, request.input.spec,
+                  request.target.spec, std::nullopt,    request.weight};
+  if (request.grad_output) problem.grad_output = request.grad_output->spec;
+  auto plan = Plan::Create(problem);
+  if (!plan.ok()) return plan.status();
+  if (!request.read_input) LOSSD_RETURN_IF_ERROR(CheckBytes(request.input, "input"));
+  LOSSD_RETURN_IF_ERROR(CheckBytes(request.target, "target"));
+  if (request.grad_output) LOSSD_RETURN_IF_ERROR(CheckBytes(*request.grad_output, "grad_output"));
+  return plan;
+}
+
+void PrepareResult(const CrossEntropyRequest& request, const Plan& plan,
+                   CrossEntropyResult* result) {
+  const Outputs& wanted = plan.outputs();
+  const auto prepare = [](bool want, TensorSpec spec, Tensor* tensor) {
+    if (want) return tensor->Reset(std::move(spec));
+    tensor->Clear();
+  };
+  prepare(wanted.loss, {plan.loss_dtype(), plan.LossShape()}, &result->loss);
+  prepare(wanted.log_sum_exp, {plan.loss_dtype(), plan.PositionShape()}, &result->log_sum_exp);
+  prepare(wanted.grad_input && !request.take_grad_input, plan.input(), &result->grad_input);
+  prepare(wanted.grad_target, plan.target(), &result->grad_target);
+  prepare(wanted.grad_weight, {plan.WeightDType(), {plan.classes()}}, &result->grad_weight);
+}
+
+}  // namespace lossd

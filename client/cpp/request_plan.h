@@ -1,0 +1,23 @@
+// What both kinds of call do first.
+#ifndef LOSSD_CLIENT_CPP_REQUEST_PLAN_H_
+#define LOSSD_CLIENT_CPP_REQUEST_PLAN_H_
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "client/cpp/lossd/client.h"
+#include "core/plan.h"
+
+namespace lossd {
+
+/// Checks the request as the server will, so that a mistake costs no transfer and results can be
+/// allocated before they come.
+absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const CrossEntropyRequest& request);
+
+/// Gives every output that is asked for its tensor, the others none.
+void PrepareResult(const CrossEntropyRequest& request, const Plan& plan,
+                   CrossEntropyResult* result);
+
+}  // namespace lossd
+
+#endif  // LOSSD_CLIENT_CPP_REQUEST_PLAN_H_

@@ -1,0 +1,263 @@
+#include "client/cpp/unary_call.h"
+
+#include <grpcpp/impl/codegen/client_unary_call.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/proto_buffer_reader.h>
+#include <grpcpp/support/slice.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "client/cpp/lossd/client.h"
+#include "client/cpp/request_plan.h"
+#include "client/cpp/wire.h"
+#include "core/error.h"
+#include "core/plan.h"
+#include "core/summary.h"
+#include "core/tensor.h"
+#include "lossd/v1/service.pb.h"
+#include "proto/codec/problem_codec.h"
+#include "proto/codec/status_bridge.h"
+#include "proto/codec/wire_read.h"
+#include "proto/codec/wire_write.h"
+
+namespace lossd {
+
+using Request = v1::EvaluateRequest;
+using Response = v1::EvaluateResponse;
+
+class UnaryForm {
+ public:
+  static absl::StatusOr<std::shared_ptr<const UnaryForm>> Of(const CrossEntropyRequest& request);
+
+  /// Whether `request` differs in nothing but its tensors' values.
+  [[nodiscard]] bool Fits(const CrossEntropyRequest& request) const;
+  /// Whether it is worth its memory.
+  [[nodiscard]] bool ToBeKept() const { return weight_.bytes.size() <= kMostWeightBytes; }
+
+  /// REQUIRES: the request fits.
+  [[nodiscard]] grpc::ByteBuffer Encode(const CrossEntropyRequest& request) const;
+
+  [[nodiscard]] const Plan& plan() const { return *plan_; }
+  [[nodiscard]] const SummaryFrame& frame() const { return frame_; }
+  /// A summary of the plan, its sums and counts apart.
+  [[nodiscard]] const Summary& summary() const { return summary_; }
+
+ private:
+  /// A tensor without its bytes, but their number.
+  struct Kind {
+    TensorSpec spec;
+    size_t size = 0;
+    [[nodiscard]] bool Fits(const TensorView& view) const {
+      return view.bytes.size() == size && view.spec == spec;
+    }
+  };
+  struct OwnedTensor {
+    TensorSpec spec;
+    std::vector<std::byte> bytes;
+  };
+  static constexpr size_t kMostWeightBytes = 4096;
+
+  static Kind KindOf(const TensorView& view) { return {view.spec, view.bytes.size()}; }
+  static void AppendHead(int field, const TensorView& view, std::string* to) {
+    AppendTensorHead(field, view.spec.dtype, view.spec.shape, view.bytes.size(), to);
+  }
+
+  std::shared_ptr<const Plan> plan_;
+  Options options_;
+  Outputs outputs_;
+  Kind input_;
+  Kind target_;
+  std::optional<Kind> grad_output_;
+  bool weighted_ = false;
+  OwnedTensor weight_;
+  // What stands before the bytes of each tensor.
+  std::string before_target_;
+  std::string before_grad_output_;
+  std::string before_input_;
+  SummaryFrame frame_;
+  Summary summary_;
+};
+
+absl::StatusOr<std::shared_ptr<const UnaryForm>> UnaryForm::Of(const CrossEntropyRequest& request) {
+  auto plan = MakePlan(request);
+  if (!plan.ok()) return plan.status();
+  auto form = std::make_shared<UnaryForm>();
+  form->plan_ = *std::move(plan);
+  form->options_ = request.options;
+  form->outputs_ = request.outputs;
+  form->input_ = KindOf(request.input);
+  form->target_ = KindOf(request.target);
+  if (request.weight) {
+    form->weighted_ = true;
+    form->weight_ = {request.weight->spec,
+                     {request.weight->bytes.begin(), request.weight->bytes.end()}};
+  }
+  Request rest;
+  SetCriterion(request, rest.mutable_criterion());
+  ToWire(request.outputs, rest.mutable_outputs());
+  form->before_target_ = rest.SerializeAsString();
+  AppendHead(Request::kTargetFieldNumber, request.target, &form->before_target_);
+  if (request.grad_output) {
+    form->grad_output_ = KindOf(*request.grad_output);
+    AppendHead(Request::kGradOutputFieldNumber, *request.grad_output, &form->before_grad_output_);
+  }
+  AppendHead(Request::kInputFieldNumber, request.input, &form->before_input_);
+  form->summary_ = Summarize(form->plan(), nullptr, RowTotals(form->plan().loss_dtype()));
+  form->frame_ = FrameOf(form->summary_);
+  return std::shared_ptr<const UnaryForm>(std::move(form));
+}
+
+bool UnaryForm::Fits(const CrossEntropyRequest& request) const {
+  if (!(request.options == options_) || !(request.outputs == outputs_) ||
+      !input_.Fits(request.input) || !target_.Fits(request.target) ||
+      request.grad_output.has_value() != grad_output_.has_value() ||
+      request.weight.has_value() != weighted_) {
+    return false;
+  }
+  if (grad_output_ && !grad_output_->Fits(*request.grad_output)) return false;
+  return !weighted_ || (request.weight->spec == weight_.spec &&
+                        std::equal(request.weight->bytes.begin(), request.weight->bytes.end(),
+                                   weight_.bytes.begin(), weight_.bytes.end()));
+}
+
+grpc::ByteBuffer UnaryForm::Encode(const CrossEntropyRequest& request) const {
+  const size_t grad_bytes = request.grad_output ? request.grad_output->bytes.size() : 0;
+  const grpc::Slice slice(before_target_.size() + target_.size + before_grad_output_.size() +
+                          grad_bytes + before_input_.size() + input_.size);
+  // A slice is not written after others see it; this one is new.
+  auto* at = const_cast<uint8_t*>(slice.begin());  // NOLINT(*-const-cast)
+  const auto put = [&at](const void* bytes, size_t size) {
+    if (size == 0) return;
+    std::memcpy(at, bytes, size);
+    at += size;
+  };
+  put(before_target_.data(), before_target_.size());
+  put(request.target.bytes.data(), target_.size);
+  put(before_grad_output_.data(), before_grad_output_.size());
+  if (request.grad_output) put(request.grad_output->bytes.data(), grad_bytes);
+  put(before_input_.data(), before_input_.size());
+  put(request.input.bytes.data(), input_.size);
+  return {&slice, 1};
+}
+
+namespace {
+
+absl::Status CopyOut(const v1::Tensor& from, absl::string_view name, const Tensor& to) {
+  if (from.raw().size() != to.bytes().size()) {
+    return absl::DataLossError(absl::StrCat("the server's reply has ", from.raw().size(),
+                                            " bytes of ", name, ", expected ", to.bytes().size()));
+  }
+  if (!from.raw().empty()) std::memcpy(to.bytes().data(), from.raw().data(), from.raw().size());
+  return absl::OkStatus();
+}
+
+/// The response by Protobuf's classes.
+absl::Status ReadAny(const grpc::ByteBuffer& bytes, CrossEntropyResult* result) {
+  // The reader asks for a buffer that it may change, and does not.
+  grpc::ProtoBufferReader reader(const_cast<grpc::ByteBuffer*>(&bytes));  // NOLINT(*-cast)
+  Response response;
+  if (!reader.status().ok() || !response.ParseFromZeroCopyStream(&reader)) {
+    return absl::DataLossError("the server's reply is no lossd.v1.EvaluateResponse");
+  }
+  LOSSD_RETURN_IF_ERROR(CopyOut(response.loss(), "loss", result->loss));
+  LOSSD_RETURN_IF_ERROR(CopyOut(response.log_sum_exp(), "log_sum_exp", result->log_sum_exp));
+  LOSSD_RETURN_IF_ERROR(CopyOut(response.grad_input(), "grad_input", result->grad_input));
+  LOSSD_RETURN_IF_ERROR(CopyOut(response.grad_target(), "grad_target", result->grad_target));
+  LOSSD_RETURN_IF_ERROR(CopyOut(response.grad_weight(), "grad_weight", result->grad_weight));
+  auto summary = ParseSummary(response.summary(), "summary");
+  if (!summary.ok()) return absl::DataLossError(summary.status().message());
+  result->summary = *std::move(summary);
+  return absl::OkStatus();
+}
+
+const Tensor* TensorOf(int field, const CrossEntropyResult& result) {
+  switch (field) {
+    case Response::kLossFieldNumber:
+      return &result.loss;
+    case Response::kLogSumExpFieldNumber:
+      return &result.log_sum_exp;
+    case Response::kGradWeightFieldNumber:
+      return &result.grad_weight;
+    case Response::kGradTargetFieldNumber:
+      return &result.grad_target;
+    case Response::kGradInputFieldNumber:
+      return &result.grad_input;
+    default:
+      return nullptr;
+  }
+}
+
+/// The response as lossd writes it, without Protobuf's classes; false where it is not quite so.
+bool ReadPlain(absl::string_view message, const UnaryForm& form, CrossEntropyResult* result) {
+  size_t left = result->loss.bytes().size() + result->log_sum_exp.bytes().size() +
+                result->grad_weight.bytes().size() + result->grad_target.bytes().size() +
+                result->grad_input.bytes().size();
+  unsigned seen = 0;
+  FieldReader reader(message);
+  while (reader.Next()) {
+    const int field = reader.number();
+    if (!reader.delimited() || field > 15 || (seen >> static_cast<unsigned>(field) & 1U) != 0) {
+      return false;
+    }
+    seen |= 1U << static_cast<unsigned>(field);
+    if (field == Response::kSummaryFieldNumber) {
+      result->summary = form.summary();
+      if (!ReadSummary(reader.bytes(), form.frame(), &result->summary)) return false;
+      continue;
+    }
+    const Tensor* const tensor = TensorOf(field, *result);
+    if (tensor == nullptr) return false;
+    const auto raw = PlainTensorBytes(reader.bytes());
+    if (!raw || raw->size() != tensor->bytes().size()) return false;
+    if (!raw->empty()) std::memcpy(tensor->bytes().data(), raw->data(), raw->size());
+    left -= raw->size();
+  }
+  return reader.done() && left == 0 && (seen >> Response::kSummaryFieldNumber & 1U) != 0;
+}
+
+absl::Status ReadResponse(const grpc::ByteBuffer& bytes, const UnaryForm& form,
+                          CrossEntropyResult* result) {
+  grpc::Slice slice;
+  if (!bytes.TrySingleSlice(&slice).ok()) bytes.DumpToSingleSlice(&slice).IgnoreError();
+  const absl::string_view message(reinterpret_cast<const char*>(slice.begin()),  // NOLINT(*-cast)
+                                  slice.size());
+  return ReadPlain(message, form, result) ? absl::OkStatus() : ReadAny(bytes, result);
+}
+
+}  // namespace
+
+UnaryCalls::UnaryCalls(std::shared_ptr<grpc::ChannelInterface> channel)
+    : channel_(std::move(channel)),
+      method_("/lossd.v1.LossService/Evaluate", grpc::internal::RpcMethod::NORMAL_RPC, channel_) {}
+
+absl::Status UnaryCalls::Run(const CrossEntropyRequest& request, grpc::ClientContext* context,
+                             CrossEntropyResult* result) {
+  const size_t size = request.input.bytes.size() + request.target.bytes.size();
+  std::shared_ptr<const UnaryForm> form = forms_.At(size);
+  if (form == nullptr || !form->Fits(request)) {
+    auto made = UnaryForm::Of(request);
+    if (!made.ok()) return made.status();
+    form = *std::move(made);
+    if (form->ToBeKept()) forms_.Keep(size, form);
+  }
+  PrepareResult(request, form->plan(), result);
+  grpc::ByteBuffer response;
+  LOSSD_RETURN_IF_ERROR(
+      FromGrpc(grpc::internal::BlockingUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer>(
+          channel_.get(), method_, context, form->Encode(request), &response)));
+  return ReadResponse(response, *form, result);
+}
+
+}  // namespace lossd

@@ -1,0 +1,104 @@
+#include "proto/codec/wire_write.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "core/dtype.h"
+#include "core/exact_sum.h"
+#include "core/summary.h"
+#include "core/tensor.h"
+#include "lossd/v1/criterion.pb.h"
+#include "lossd/v1/tensor.pb.h"
+#include "proto/codec/problem_codec.h"
+#include "proto/codec/tensor_codec.h"
+
+namespace lossd {
+namespace {
+
+using google::protobuf::internal::WireFormatLite;
+using google::protobuf::io::CodedOutputStream;
+
+void AppendVarint(uint64_t value, std::string* to) {
+  uint8_t bytes[10];
+  const uint8_t* const end = CodedOutputStream::WriteVarint64ToArray(value, bytes);
+  to->append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(end - bytes));  // NOLINT
+}
+
+void AppendPrefix(int number, uint64_t size, std::string* to) {
+  AppendVarint(WireFormatLite::MakeTag(number, WireFormatLite::WIRETYPE_LENGTH_DELIMITED), to);
+  AppendVarint(size, to);
+}
+
+/// As in proto3, 0 is not written.
+void AppendCount(int number, uint64_t value, std::string* to) {
+  if (value == 0) return;
+  AppendVarint(WireFormatLite::MakeTag(number, WireFormatLite::WIRETYPE_VARINT), to);
+  AppendVarint(value, to);
+}
+
+void AppendSum(int number, const AnyExactSum& sum, std::string* to) {
+  const ExactSumValue value = ToValue(sum);
+  std::string bytes;
+  if (!value.units.empty()) AppendField(v1::ExactSum::kUnitsFieldNumber, value.units, &bytes);
+  AppendCount(v1::ExactSum::kNanCountFieldNumber, value.nan_count, &bytes);
+  AppendCount(v1::ExactSum::kPositiveInfinityCountFieldNumber, value.positive_infinity_count,
+              &bytes);
+  AppendCount(v1::ExactSum::kNegativeInfinityCountFieldNumber, value.negative_infinity_count,
+              &bytes);
+  AppendField(number, bytes, to);
+}
+
+}  // namespace
+
+void AppendField(int number, absl::string_view bytes, std::string* to) {
+  AppendPrefix(number, bytes.size(), to);
+  to->append(bytes.data(), bytes.size());
+}
+
+void AppendTensorHead(int number, DType dtype, const Shape& shape, size_t size, std::string* to) {
+  size_t sizes = 0;
+  for (const int64_t length : shape) {
+    sizes += CodedOutputStream::VarintSize64(static_cast<uint64_t>(length));
+  }
+  std::string head;
+  AppendCount(v1::Tensor::kDtypeFieldNumber, static_cast<uint64_t>(ToWire(dtype)), &head);
+  if (!shape.empty()) AppendPrefix(v1::Tensor::kShapeFieldNumber, sizes, &head);
+  for (const int64_t length : shape) AppendVarint(static_cast<uint64_t>(length), &head);
+  AppendPrefix(v1::Tensor::kRawFieldNumber, size, &head);
+  AppendPrefix(number, head.size() + size, to);
+  *to += head;
+}
+
+SummaryFrame FrameOf(const Summary& summary) {
+  v1::Summary front;
+  ToWire(summary, &front);
+  front.clear_loss_sum();
+  front.clear_normalizer();
+  front.clear_positions();
+  front.clear_ignored();
+  front.clear_correct();
+  front.clear_correct_top_k();
+  front.clear_top_k();
+  v1::Summary back;
+  back.set_top_k(summary.top_k);
+  return {front.SerializeAsString(), back.SerializeAsString()};
+}
+
+void AppendSummary(int number, const SummaryFrame& frame, const Summary& summary, std::string* to) {
+  std::string bytes = frame.front;
+  AppendSum(v1::Summary::kLossSumFieldNumber, summary.loss_sum, &bytes);
+  AppendSum(v1::Summary::kNormalizerFieldNumber, summary.normalizer, &bytes);
+  AppendCount(v1::Summary::kPositionsFieldNumber, summary.positions, &bytes);
+  AppendCount(v1::Summary::kIgnoredFieldNumber, summary.ignored, &bytes);
+  AppendCount(v1::Summary::kCorrectFieldNumber, summary.correct, &bytes);
+  AppendCount(v1::Summary::kCorrectTopKFieldNumber, summary.correct_top_k, &bytes);
+  bytes += frame.back;
+  AppendField(number, bytes, to);
+}
+
+}  // namespace lossd

@@ -1,0 +1,36 @@
+// Writing what is encoded for every small call, without a message's class: what Protobuf itself
+// would write, byte for byte.
+#ifndef LOSSD_PROTO_CODEC_WIRE_WRITE_H_
+#define LOSSD_PROTO_CODEC_WIRE_WRITE_H_
+
+#include <cstddef>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "core/dtype.h"
+#include "core/summary.h"
+#include "core/tensor.h"
+
+namespace lossd {
+
+/// Appends a length-delimited field.
+void AppendField(int number, absl::string_view bytes, std::string* to);
+
+/// Appends a field that is a v1.Tensor, up to its `size` raw bytes, which must follow.
+void AppendTensorHead(int number, DType dtype, const Shape& shape, size_t size, std::string* to);
+
+/// What a v1.Summary says of the plan alone: the fields before its sums, and those after its
+/// counts.
+struct SummaryFrame {
+  std::string front;
+  std::string back;
+};
+/// The same for every summary of one plan.
+SummaryFrame FrameOf(const Summary& summary);
+
+/// Appends a field that is a v1.Summary with that frame.
+void AppendSummary(int number, const SummaryFrame& frame, const Summary& summary, std::string* to);
+
+}  // namespace lossd
+
+#endif  // LOSSD_PROTO_CODEC_WIRE_WRITE_H_
