@@ -110,21 +110,25 @@ bool ReadSummary(absl::string_view encoded, const SummaryFrame& frame, Summary* 
   }
   const DType loss_dtype = LossDType(summary->input_dtype);
   summary->positions = summary->ignored = summary->correct = summary->correct_top_k = 0;
-  unsigned sums = 0;
+  constexpr unsigned kSums =
+      (1U << v1::Summary::kLossSumFieldNumber) | (1U << v1::Summary::kNormalizerFieldNumber);
+  unsigned seen = 0;
   FieldReader reader(encoded);
   while (reader.Next()) {
     const int number = reader.number();
     const bool is_sum =
         number == v1::Summary::kLossSumFieldNumber || number == v1::Summary::kNormalizerFieldNumber;
     if (is_sum != reader.delimited()) return false;
+    // What comes twice Protobuf would merge.
+    const unsigned bit = 1U << (static_cast<unsigned>(number) & 31U);
+    if ((seen & bit) != 0) return false;
+    seen |= bit;
     switch (number) {
       case v1::Summary::kLossSumFieldNumber:
         if (!ReadSum(reader.bytes(), loss_dtype, &summary->loss_sum)) return false;
-        sums |= 1U;
         break;
       case v1::Summary::kNormalizerFieldNumber:
         if (!ReadSum(reader.bytes(), loss_dtype, &summary->normalizer)) return false;
-        sums |= 2U;
         break;
       case v1::Summary::kPositionsFieldNumber:
         summary->positions = reader.value();
@@ -142,7 +146,7 @@ bool ReadSummary(absl::string_view encoded, const SummaryFrame& frame, Summary* 
         return false;
     }
   }
-  return reader.done() && sums == 3U;
+  return reader.done() && (seen & kSums) == kSums;
 }
 
 }  // namespace lossd

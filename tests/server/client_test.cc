@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -139,6 +140,150 @@ TEST(CppClient, StreamsOneAfterTheOtherFitTheBudget) {
   for (std::thread& client : clients) client.join();
 }
 
+// The same of calls of one message, whose gradients are copied and not lent.
+TEST(CppClient, CallsOneAfterTheOtherFitTheBudget) {
+  OwnedProblem problem = Rows();
+  problem.outputs.grad_input = false;
+  CrossEntropyRequest request = RequestOf(problem);
+  request.transport = Transport::kUnary;
+  ServerOptions options;
+  options.max_memory_bytes = 5 * problem.input.bytes.size() / 2;
+  TestServer server(options);
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 2; ++i) {
+    clients.emplace_back([&] {
+      auto client = Client::Connect(server.tcp());
+      CrossEntropyResult result;
+      for (int call = 0; call < 400; ++call) {
+        const absl::Status status = (*client)->CrossEntropyInto(request, &result);
+        ASSERT_TRUE(status.ok()) << call << ": " << status;
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+}
+
+// What a client keeps of a request serves no other one.
+TEST(CppClient, RequestsOfOneSizeAreToldApart) {
+  TestServer server;
+  auto client = Client::Connect(server.tcp());
+  std::vector<OwnedProblem> problems;
+  problems.push_back(MakeIndex(DType::kFloat32, {2, 3}, {1, 2, 3, 4, 5, 6}, {0, 2}));
+  const OwnedProblem first = problems.front();
+  const auto add = [&](const auto& change) {
+    problems.push_back(first);
+    change(&problems.back());
+  };
+  add([](OwnedProblem* other) { other->options.reduction = Reduction::kNone; });
+  add([](OwnedProblem* other) { other->options.ignore_index = 2; });
+  add([](OwnedProblem* other) { other->outputs.log_sum_exp = true; });
+  add([](OwnedProblem* other) { other->input.spec = {DType::kFloat32, {3, 2}}; });
+  problems.back().options.class_axis = 0;
+  add([](OwnedProblem* other) { other->input.spec = {DType::kFloat16, {2, 6}}; });
+  add([](OwnedProblem* other) { other->target.spec.dtype = DType::kUInt64; });
+  for (const double weight : {1.0, 2.0}) {
+    add([weight](OwnedProblem* other) {
+      other->weight = MakeTensor(DType::kFloat32, {3}, {weight, 3, 5});
+    });
+  }
+  for (const DType dtype : {DType::kFloat32, DType::kFloat16}) {
+    add([dtype](OwnedProblem* other) {
+      other->input.spec = {DType::kFloat16, {2, 6}};
+      other->grad_output = MakeTensor(dtype, {}, {2});
+    });
+  }
+  CrossEntropyResult result;
+  for (int round = 0; round < 2; ++round) {
+    for (size_t i = 0; i < problems.size(); ++i) {
+      const OwnedProblem& problem = problems[i];
+      CrossEntropyRequest request = RequestOf(problem);
+      if (problem.weight) request.weight = problem.weight->view();
+      if (problem.grad_output) request.grad_output = problem.grad_output->view();
+      const absl::Status status = (*client)->CrossEntropyInto(request, &result);
+      ASSERT_TRUE(status.ok()) << i << ": " << status;
+      const auto expected = RunBatch(problem);
+      EXPECT_EQ(Copy(result.loss.bytes()), expected->loss) << i;
+      EXPECT_EQ(Copy(result.log_sum_exp.bytes()), expected->log_sum_exp) << i;
+      EXPECT_EQ(Copy(result.grad_input.bytes()), expected->grad_input) << i;
+    }
+  }
+}
+
+/// Answers with what it is told.
+class Scripted final : public v1::LossService::Service {
+ public:
+  grpc::Status Evaluate(grpc::ServerContext* /*context*/, const v1::EvaluateRequest* /*request*/,
+                        v1::EvaluateResponse* response) override {
+    *response = answer;
+    return grpc::Status::OK;
+  }
+  v1::EvaluateResponse answer;
+};
+
+std::unique_ptr<grpc::Server> Serve(v1::LossService::Service* service, std::string* address) {
+  int port = 0;
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(service);
+  auto server = builder.BuildAndStart();
+  *address = "127.0.0.1:" + std::to_string(port);
+  return server;
+}
+
+// Answers of another version, and of no server of ours.
+TEST(CppClient, AnswersThatAreOtherwise) {
+  const OwnedProblem problem = MakeIndex(DType::kFloat32, {2, 3}, {1, 2, 3, 4, 5, 6}, {0, 2});
+  TestServer lossd;
+  grpc::ClientContext context;
+  v1::EvaluateResponse good;
+  ASSERT_TRUE(lossd.stub().Evaluate(&context, MakeRequest(problem), &good).ok());
+  Scripted service;
+  std::string address;
+  const auto server = Serve(&service, &address);
+  auto client = Client::Connect(address);
+  const auto call = [&](const v1::EvaluateResponse& answer) {
+    service.answer = answer;
+    return (*client)->CrossEntropy(RequestOf(problem));
+  };
+  const auto expected = RunBatch(problem);
+  const auto expect_good = [&](const v1::EvaluateResponse& answer) {
+    const auto result = call(answer);
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(Copy(result->loss.bytes()), expected->loss);
+    EXPECT_EQ(Copy(result->grad_input.bytes()), expected->grad_input);
+    EXPECT_EQ(result->summary.loss_sum, expected->summary.loss_sum);
+    EXPECT_EQ(result->summary.positions, 2U);
+  };
+  expect_good(good);
+  v1::EvaluateResponse later = good;
+  later.GetReflection()->MutableUnknownFields(&later)->AddVarint(99, 1);
+  expect_good(later);
+  later = good;
+  v1::Tensor* const grad = later.mutable_grad_input();
+  grad->GetReflection()->MutableUnknownFields(grad)->AddLengthDelimited(50, "later");
+  expect_good(later);
+  later = good;
+  v1::Summary* const summary = later.mutable_summary();
+  summary->GetReflection()->MutableUnknownFields(summary)->AddFixed64(60, 1);
+  expect_good(later);
+
+  const auto expect_loss = [&](const v1::EvaluateResponse& answer) {
+    EXPECT_EQ(call(answer).status().code(), absl::StatusCode::kDataLoss);
+  };
+  v1::EvaluateResponse bad = good;
+  bad.clear_loss();
+  expect_loss(bad);
+  bad = good;
+  bad.clear_summary();
+  expect_loss(bad);
+  bad = good;
+  bad.mutable_grad_input()->mutable_raw()->pop_back();
+  expect_loss(bad);
+  bad = good;
+  bad.mutable_summary()->mutable_loss_sum()->set_units(std::string(100, 'x'));
+  expect_loss(bad);
+}
+
 /// Cannot be reached, but for GetServerInfo at its third call.
 class Flaky final : public v1::LossService::Service {
  public:
@@ -166,12 +311,9 @@ class Flaky final : public v1::LossService::Service {
 
 TEST(CppClient, TriesAgainWhatCanBeReplayed) {
   Flaky service;
-  int port = 0;
-  grpc::ServerBuilder builder;
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-  builder.RegisterService(&service);
-  const auto server = builder.BuildAndStart();
-  auto client = Client::Connect("127.0.0.1:" + std::to_string(port));
+  std::string address;
+  const auto server = Serve(&service, &address);
+  auto client = Client::Connect(address);
   const auto info = (*client)->GetServerInfo();
   ASSERT_TRUE(info.ok()) << info.status();
   EXPECT_EQ(info->version(), "3rd");

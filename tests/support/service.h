@@ -12,6 +12,7 @@
 #include "lossd/v1/service.grpc.pb.h"
 #include "server/server.h"
 #include "tests/support/problem.h"
+#include "tests/support/wire.h"
 
 namespace lossd::testing {
 
@@ -40,8 +41,6 @@ class TestServer {
 /// Every call gets a deadline, so that a hang is a failure.
 void SetDeadline(grpc::ClientContext* context);
 
-v1::EvaluateRequest MakeRequest(const OwnedProblem& problem);
-v1::EvaluateStreamHeader MakeHeader(const OwnedProblem& problem);
 Results FromResponse(const v1::EvaluateResponse& response);
 
 absl::StatusOr<Results> CallUnary(v1::LossService::Stub* stub, const OwnedProblem& problem);

@@ -1,0 +1,243 @@
+// What small calls do without Protobuf's classes is what those would do.
+#include <gtest/gtest.h>
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "lossd/v1/service.pb.h"
+#include "proto/codec/problem_codec.h"
+#include "proto/codec/request_form.h"
+#include "proto/codec/tensor_codec.h"
+#include "proto/codec/wire_read.h"
+#include "proto/codec/wire_write.h"
+#include "tests/support/problem.h"
+#include "tests/support/wire.h"
+
+namespace lossd::testing {
+namespace {
+
+constexpr int kProblems = 60;
+
+std::string ToString(absl::Span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::shared_ptr<const RequestForm> FormOf(const std::string& message) {
+  v1::EvaluateRequest request;
+  EXPECT_TRUE(request.ParseFromString(message));
+  const auto parsed = ParseRequest(request, {});
+  EXPECT_TRUE(parsed.ok()) << parsed.status();
+  return RequestForm::Of(message, parsed->plan);
+}
+
+// Of every byte of a request: it is a tensor's value, or another one is another form.
+TEST(RequestForm, IsAllButTheValues) {
+  for (uint64_t seed = 0; seed < kProblems; ++seed) {
+    std::mt19937_64 random(seed);
+    const v1::EvaluateRequest request = MakeRequest(RandomProblem(&random));
+    const std::string message = request.SerializeAsString();
+    const auto form = FormOf(message);
+    ASSERT_NE(form, nullptr) << request.ShortDebugString();
+    for (size_t i = 0; i < message.size(); ++i) {
+      std::string changed = message;
+      changed[i] = static_cast<char>(changed[i] ^ (1 << (random() % 8)));
+      const Operands operands = form->OperandsOf(changed);
+      const auto* byte = reinterpret_cast<const std::byte*>(changed.data()) + i;
+      const auto within = [byte](absl::Span<const std::byte> bytes) {
+        return byte >= bytes.data() && byte < bytes.data() + bytes.size();
+      };
+      const bool is_value =
+          within(operands.input) || within(operands.target) || within(operands.grad_output);
+      ASSERT_EQ(form->Fits(changed), is_value) << "seed " << seed << ", byte " << i;
+      if (!is_value) continue;
+      v1::EvaluateRequest parsed;
+      ASSERT_TRUE(parsed.ParseFromString(changed));
+      ASSERT_EQ(ToString(operands.input), parsed.input().raw());
+      ASSERT_EQ(ToString(operands.target), parsed.target().raw());
+      ASSERT_EQ(ToString(operands.grad_output), parsed.grad_output().raw());
+    }
+    EXPECT_FALSE(form->Fits(message + '\0'));
+    EXPECT_FALSE(form->Fits(message.substr(0, message.size() - 1)));
+    EXPECT_FALSE(form->Fits(""));
+  }
+}
+
+v1::EvaluateRequest Good() {
+  OwnedProblem problem = MakeIndex(DType::kFloat32, {2, 3}, {1, 2, 3, 4, 5, 6}, {0, 2});
+  problem.weight = MakeTensor(DType::kFloat32, {3}, {1, 2, 3});
+  return MakeRequest(problem);
+}
+
+TEST(RequestForm, HasNoneWhereParsingWouldFindMore) {
+  ASSERT_NE(FormOf(Good().SerializeAsString()), nullptr);
+  v1::EvaluateRequest typed = Good();
+  typed.mutable_input()->mutable_float_values()->mutable_values()->Resize(6, 1.0F);
+  EXPECT_EQ(FormOf(typed.SerializeAsString()), nullptr);
+
+  // Protobuf takes the last of two raw fields, and merges two tensors.
+  const std::string good = Good().SerializeAsString();
+  v1::EvaluateRequest again;
+  again.mutable_input()->set_raw(Good().input().raw());
+  EXPECT_EQ(FormOf(good + again.SerializeAsString()), nullptr);
+  v1::EvaluateRequest twice = Good();
+  std::string input = twice.input().SerializeAsString();
+  v1::Tensor raw;
+  raw.set_raw(twice.input().raw());
+  input += raw.SerializeAsString();
+  twice.clear_input();
+  std::string message = twice.SerializeAsString();
+  AppendField(v1::EvaluateRequest::kInputFieldNumber, input, &message);
+  EXPECT_EQ(FormOf(message), nullptr);
+
+  // A field of a later version, within and without.
+  message = good;
+  AppendField(14, "later", &message);
+  EXPECT_EQ(FormOf(message), nullptr);
+  message = good + std::string("\x70\x01", 2);  // 14 as a varint.
+  EXPECT_EQ(FormOf(message), nullptr);
+  message = twice.SerializeAsString();
+  input = Good().input().SerializeAsString();
+  AppendField(9, "later", &input);
+  AppendField(v1::EvaluateRequest::kInputFieldNumber, input, &message);
+  EXPECT_EQ(FormOf(message), nullptr);
+
+  // No values and no raw bytes; and forms are kept, so that they must be short.
+  const OwnedProblem empty = MakeIndex(DType::kFloat32, {0, 3}, {}, {});
+  EXPECT_NE(FormOf(MakeRequest(empty).SerializeAsString()), nullptr);
+  v1::EvaluateRequest absent = MakeRequest(empty);
+  absent.mutable_input()->clear_raw();
+  EXPECT_EQ(FormOf(absent.SerializeAsString()), nullptr);
+  OwnedProblem heavy = MakeIndex(DType::kFloat32, {1, 2000}, std::vector<double>(2000, 1.0), {0});
+  heavy.weight = MakeTensor(DType::kFloat32, {2000}, std::vector<double>(2000, 1.0));
+  EXPECT_EQ(FormOf(MakeRequest(heavy).SerializeAsString()), nullptr);
+}
+
+// Two forms of one size take turns in one place.
+TEST(RequestForms, GivesThatOfTheMessageOrNone) {
+  v1::EvaluateRequest mean = Good();
+  v1::EvaluateRequest sum = Good();
+  sum.mutable_criterion()->set_reduction(v1::REDUCTION_SUM);
+  const std::string messages[] = {mean.SerializeAsString(), sum.SerializeAsString()};
+  ASSERT_EQ(messages[0].size(), messages[1].size());
+  RequestForms forms;
+  EXPECT_EQ(forms.Find(messages[0]), nullptr);
+  for (int i = 0; i < 4; ++i) {
+    forms.Keep(FormOf(messages[i % 2]));
+    const auto found = forms.Find(messages[i % 2]);
+    ASSERT_NE(found, nullptr);
+    EXPECT_EQ(found->plan()->options().reduction, i % 2 == 0 ? Reduction::kMean : Reduction::kSum);
+    EXPECT_EQ(forms.Find(messages[1 - i % 2]), nullptr);
+  }
+  forms.Keep(nullptr);
+  EXPECT_NE(forms.Find(messages[1]), nullptr);
+}
+
+void ExpectTensor(int field, const TensorSpec& spec, const Bytes& bytes, v1::Tensor* tensor,
+                  std::string* to) {
+  FillTensor(spec, bytes, /*typed=*/false, tensor);
+  AppendTensorHead(field, spec.dtype, spec.shape, bytes.size(), to);
+  *to += ToString(bytes);
+}
+
+TEST(WireWrite, AsProtobufWrites) {
+  using Response = v1::EvaluateResponse;
+  for (uint64_t seed = 0; seed < kProblems; ++seed) {
+    std::mt19937_64 random(seed);
+    const OwnedProblem problem = RandomProblem(&random);
+    const auto results = RunBatch(problem);
+    ASSERT_TRUE(results.ok());
+    const auto plan = problem.plan();
+    Response response;
+    std::string written;
+    ExpectTensor(Response::kLossFieldNumber, {plan->loss_dtype(), plan->LossShape()}, results->loss,
+                 response.mutable_loss(), &written);
+    const SummaryFrame frame = FrameOf(Summarize(*plan, nullptr, RowTotals(plan->loss_dtype())));
+    AppendSummary(Response::kSummaryFieldNumber, frame, results->summary, &written);
+    ToWire(results->summary, response.mutable_summary());
+    ExpectTensor(Response::kGradInputFieldNumber, plan->input(), results->grad_input,
+                 response.mutable_grad_input(), &written);
+    ASSERT_EQ(written, response.SerializeAsString()) << "seed " << seed;
+  }
+}
+
+std::string Encoded(const Summary& summary) {
+  v1::Summary wire;
+  ToWire(summary, &wire);
+  return wire.SerializeAsString();
+}
+
+// Whatever bytes it takes for a summary, Protobuf finds the same in them.
+TEST(WireRead, SummariesAsProtobufReads) {
+  int read = 0;
+  for (uint64_t seed = 0; seed < kProblems; ++seed) {
+    std::mt19937_64 random(seed);
+    const OwnedProblem problem = RandomProblem(&random);
+    const Summary expected = RunBatch(problem)->summary;
+    const Summary blank =
+        Summarize(*problem.plan(), nullptr, RowTotals(problem.plan()->loss_dtype()));
+    const SummaryFrame frame = FrameOf(blank);
+    const std::string good = Encoded(expected);
+    Summary summary = blank;
+    ASSERT_TRUE(ReadSummary(good, frame, &summary));
+    ASSERT_EQ(Encoded(summary), good);
+    for (size_t i = 0; i < good.size(); ++i) {
+      std::string changed = good;
+      changed[i] = static_cast<char>(random());
+      if (random() % 4 == 0) changed.resize(random() % changed.size());
+      if (random() % 4 == 0) changed.insert(changed.size() / 2, good.substr(i, i % 40));
+      summary = blank;
+      if (!ReadSummary(changed, frame, &summary)) continue;
+      ++read;
+      v1::Summary wire;
+      ASSERT_TRUE(wire.ParseFromString(changed)) << "seed " << seed << ", byte " << i;
+      const auto parsed = ParseSummary(wire, "summary");
+      ASSERT_TRUE(parsed.ok()) << parsed.status();
+      ASSERT_EQ(Encoded(summary), Encoded(*parsed)) << "seed " << seed << ", byte " << i;
+    }
+  }
+  EXPECT_GT(read, kProblems);
+}
+
+TEST(WireRead, FieldsInPlaceUpToWhatIsNone) {
+  const auto numbers = [](const std::string& message, bool* done) {
+    std::string found;
+    FieldReader reader(message);
+    while (reader.Next()) {
+      if (reader.delimited()) {
+        absl::StrAppend(&found, reader.number(), ":", reader.bytes(), " ");
+      } else {
+        absl::StrAppend(&found, reader.number(), "=", reader.value(), " ");
+      }
+    }
+    *done = reader.done();
+    return found;
+  };
+  bool done = false;
+  EXPECT_EQ(numbers(std::string("\x08\x96\x01\x12\x02hi\xA2\x06\x00", 10), &done),
+            "1=150 2:hi 100: ");
+  EXPECT_TRUE(done);
+  EXPECT_EQ(numbers("", &done), "");
+  EXPECT_TRUE(done);
+  const std::string bad[] = {
+      std::string("\x12\x03hi"),                               // Longer than the message.
+      std::string("\x08"),                                     // No value.
+      std::string("\x08\x80"),                                 // A varint cut short.
+      std::string("\x0D\x01\x01\x01\x01"),                     // 32 bits.
+      std::string("\x0B"),                                     // A group.
+      std::string("\x02\x00", 2),                              // Field 0.
+      std::string("\x08") + std::string(10, '\x80') + '\x01',  // A varint of 11 bytes.
+      std::string("\x80\x80\x80\x80\x80\x01\x00", 7),          // A tag beyond 32 bits.
+  };
+  for (const std::string& message : bad) {
+    EXPECT_EQ(numbers(message, &done), "");
+    EXPECT_FALSE(done) << message;
+  }
+}
+
+}  // namespace
+}  // namespace lossd::testing

@@ -1,0 +1,15 @@
+// Problems as messages.
+#ifndef LOSSD_TESTS_SUPPORT_WIRE_H_
+#define LOSSD_TESTS_SUPPORT_WIRE_H_
+
+#include "lossd/v1/service.pb.h"
+#include "tests/support/problem.h"
+
+namespace lossd::testing {
+
+v1::EvaluateRequest MakeRequest(const OwnedProblem& problem);
+v1::EvaluateStreamHeader MakeHeader(const OwnedProblem& problem);
+
+}  // namespace lossd::testing
+
+#endif  // LOSSD_TESTS_SUPPORT_WIRE_H_
