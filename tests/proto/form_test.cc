@@ -1,11 +1,15 @@
 // What small calls do without Protobuf's classes is what those would do.
+#include <google/protobuf/descriptor.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <memory>
 #include <optional>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -35,14 +39,26 @@ std::shared_ptr<const RequestForm> FormOf(const std::string& message) {
   return RequestForm::Of(message, parsed->plan);
 }
 
+/// The request's fields in an order that is up to who encodes.
+std::string InAnyOrder(const v1::EvaluateRequest& request, std::mt19937_64* random) {
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  request.GetReflection()->ListFields(request, &fields);
+  std::shuffle(fields.begin(), fields.end(), *random);
+  std::string message;
+  for (const auto* field : fields) {
+    const auto& part = request.GetReflection()->GetMessage(request, field);
+    AppendField(field->number(), part.SerializeAsString(), &message);
+  }
+  return message;
+}
+
 // Of every byte of a request: it is a tensor's value, or another one is another form.
 TEST(RequestForm, IsAllButTheValues) {
   for (uint64_t seed = 0; seed < kProblems; ++seed) {
     std::mt19937_64 random(seed);
-    const v1::EvaluateRequest request = MakeRequest(RandomProblem(&random));
-    const std::string message = request.SerializeAsString();
+    const std::string message = InAnyOrder(MakeRequest(RandomProblem(&random)), &random);
     const auto form = FormOf(message);
-    ASSERT_NE(form, nullptr) << request.ShortDebugString();
+    ASSERT_NE(form, nullptr) << "seed " << seed;
     for (size_t i = 0; i < message.size(); ++i) {
       std::string changed = message;
       changed[i] = static_cast<char>(changed[i] ^ (1 << (random() % 8)));
@@ -99,6 +115,8 @@ TEST(RequestForm, HasNoneWhereParsingWouldFindMore) {
   AppendField(14, "later", &message);
   EXPECT_EQ(FormOf(message), nullptr);
   message = good + std::string("\x70\x01", 2);  // 14 as a varint.
+  EXPECT_EQ(FormOf(message), nullptr);
+  message = good + std::string("\x71\0\0\0\0\0\0\0\0", 9);  // 14 as 64 bits.
   EXPECT_EQ(FormOf(message), nullptr);
   message = twice.SerializeAsString();
   input = Good().input().SerializeAsString();
@@ -203,6 +221,18 @@ TEST(WireRead, SummariesAsProtobufReads) {
   EXPECT_GT(read, kProblems);
 }
 
+// Protobuf would merge them.
+TEST(WireRead, NoSummaryWithASumTwice) {
+  const OwnedProblem problem = MakeIndex(DType::kFloat32, {1, 2}, {NAN, 0}, {0});
+  const Summary expected = RunBatch(problem)->summary;
+  Summary summary = Summarize(*problem.plan(), nullptr, RowTotals(DType::kFloat32));
+  const SummaryFrame frame = FrameOf(summary);
+  std::string encoded = Encoded(expected);
+  ASSERT_TRUE(ReadSummary(encoded, frame, &summary));
+  AppendField(v1::Summary::kLossSumFieldNumber, "", &encoded);
+  EXPECT_FALSE(ReadSummary(encoded, frame, &summary));
+}
+
 TEST(WireRead, FieldsInPlaceUpToWhatIsNone) {
   const auto numbers = [](const std::string& message, bool* done) {
     std::string found;
@@ -231,7 +261,7 @@ TEST(WireRead, FieldsInPlaceUpToWhatIsNone) {
       std::string("\x0B"),                                     // A group.
       std::string("\x02\x00", 2),                              // Field 0.
       std::string("\x08") + std::string(10, '\x80') + '\x01',  // A varint of 11 bytes.
-      std::string("\x80\x80\x80\x80\x80\x01\x00", 7),          // A tag beyond 32 bits.
+      std::string("\x88\x80\x80\x80\x80\x01\x00", 7),          // A tag beyond 32 bits.
   };
   for (const std::string& message : bad) {
     EXPECT_EQ(numbers(message, &done), "");

@@ -1,14 +1,21 @@
-// Which requests are parsed, which are recognized, and that both are the same.
-#include "server/request_reader.h"
-
+// Which requests are parsed, which are recognized, that both are the same; and what evaluating them
+// holds.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <future>
+#include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
+#include "server/engine/memory_budget.h"
+#include "server/engine/worker_pool.h"
 #include "server/message_io.h"
+#include "server/request_evaluation.h"
+#include "server/request_reader.h"
 #include "tests/support/problem.h"
 #include "tests/support/wire.h"
 
@@ -108,6 +115,72 @@ TEST(RequestReader, ErrorsAreNotKept) {
     const auto none = ReadManyRequest(InPieces(many.substr(0, 40), 100), {}, &forms);
     EXPECT_EQ(GetErrorDetail(none.status()).reason, "MALFORMED_MESSAGE");
   }
+}
+
+/// What of the budget is held when an evaluation gives its answer, and after that.
+struct Held {
+  absl::Status status;
+  uint64_t at_answer = 0;
+  uint64_t after = 0;
+};
+
+Held Evaluate(const OwnedProblem& problem, bool cancelled) {
+  MemoryBudget budget(uint64_t{1} << 30U);
+  RequestForms forms;
+  std::promise<Held> promise;
+  std::vector<grpc::Slice> response;
+  {
+    WorkerPool pool(2);
+    EvaluationContext context;
+    context.pool = &pool;
+    context.budget = &budget;
+    context.forms = &forms;
+    const std::string message = MakeRequest(problem).SerializeAsString();
+    auto request = ReadRequest(InPieces(message, message.size()), {}, &forms);
+    EvaluateRequestAsync(context, *std::move(request), *budget.Reserve(message.size()),
+                         std::make_shared<std::atomic<bool>>(cancelled),
+                         [&](const absl::Status& status, std::vector<grpc::Slice> slices) {
+                           response = std::move(slices);
+                           promise.set_value({status, budget.used(), 0});
+                         });
+  }
+  Held held = promise.get_future().get();
+  response.clear();
+  held.after = budget.used();
+  return held;
+}
+
+OwnedProblem Zeros(int64_t positions, int64_t classes, bool gradient) {
+  OwnedProblem problem;
+  const auto rows = static_cast<size_t>(positions);
+  problem.input = MakeTensor(DType::kFloat32, {positions, classes},
+                             std::vector<double>(rows * static_cast<size_t>(classes)));
+  problem.target = MakeTensor(DType::kInt64, {positions}, std::vector<double>(rows));
+  problem.outputs.grad_input = gradient;
+  return problem;
+}
+
+// A client that has its answer finds the memory of its request free, but for what is still sent.
+TEST(RequestEvaluation, MemoryIsBackBeforeTheAnswer) {
+  for (const int64_t positions : {8, 3000}) {
+    for (const bool cancelled : {false, true}) {
+      const Held held = Evaluate(Zeros(positions, 10, positions == 8), cancelled);
+      EXPECT_EQ(held.status.code(),
+                cancelled ? absl::StatusCode::kCancelled : absl::StatusCode::kOk);
+      EXPECT_EQ(held.at_answer, 0U) << positions << " positions, cancelled " << cancelled;
+    }
+  }
+  OwnedProblem bad = Zeros(8, 10, false);
+  bad.target = MakeTensor(DType::kInt64, {8}, std::vector<double>(8, 10.0));
+  const Held refused = Evaluate(bad, false);
+  EXPECT_EQ(refused.status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(refused.at_answer, 0U);
+  // A gradient that is lent is held until it has been sent.
+  const Held lent = Evaluate(Zeros(3000, 10, true), false);
+  EXPECT_TRUE(lent.status.ok()) << lent.status;
+  EXPECT_GE(lent.at_answer, 3000U * 10 * sizeof(float));
+  EXPECT_LT(lent.at_answer, 2 * 3000U * 10 * sizeof(float));
+  EXPECT_EQ(lent.after, 0U);
 }
 
 }  // namespace
