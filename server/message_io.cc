@@ -12,14 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "core/dtype.h"
 #include "core/error.h"
-#include "core/summary.h"
-#include "core/tensor.h"
-#include "lossd/v1/service.pb.h"
-#include "lossd/v1/tensor.pb.h"
-#include "proto/codec/tensor_codec.h"
-#include "proto/codec/wire_write.h"
 #include "server/engine/memory_budget.h"
 
 namespace lossd {
@@ -55,14 +48,9 @@ grpc::Slice Lend(absl::Span<const std::byte> bytes, std::shared_ptr<const void> 
           [](void* owned) { delete static_cast<std::shared_ptr<const void>*>(owned); }, held};
 }
 
-void ResponseBuilder::Tensor(int field, DType dtype, const Shape& shape,
-                             absl::Span<const std::byte> bytes) {
-  if (typed_) {
-    v1::Tensor values;
-    FillTensor({dtype, shape}, bytes, /*typed=*/true, &values);
-    return AppendField(field, values.SerializeAsString(), &text_);
-  }
-  AppendTensorHead(field, dtype, shape, bytes.size(), &text_);
+void SliceBuilder::Append(absl::string_view head, absl::Span<const std::byte> bytes) {
+  if (head.empty()) return;
+  text_.append(head.data(), head.size());
   if (bytes.size() <= kLentBytes) {
     text_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());  // NOLINT(*-cast)
     return;
@@ -72,11 +60,7 @@ void ResponseBuilder::Tensor(int field, DType dtype, const Shape& shape,
   slices_.push_back(Lend(bytes, owner_));
 }
 
-void ResponseBuilder::Summary(const SummaryFrame& frame, const lossd::Summary& summary) {
-  AppendSummary(v1::EvaluateResponse::kSummaryFieldNumber, frame, summary, &text_);
-}
-
-std::vector<grpc::Slice> ResponseBuilder::Take() {
+std::vector<grpc::Slice> SliceBuilder::Take() {
   if (!text_.empty()) slices_.emplace_back(text_);
   return std::move(slices_);
 }

@@ -14,11 +14,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "core/dtype.h"
-#include "core/summary.h"
-#include "core/tensor.h"
-#include "proto/codec/wire_write.h"
 
 namespace lossd {
 
@@ -32,17 +29,17 @@ grpc::Slice SerializeMessage(const google::protobuf::MessageLite& message);
 /// A slice that lends bytes to gRPC and keeps their owner until gRPC lets go of them.
 grpc::Slice Lend(absl::Span<const std::byte> bytes, std::shared_ptr<const void> owner);
 
-/// Builds a v1.EvaluateResponse in slices, its fields in the order of the calls. Throws
-/// std::bad_alloc.
-class ResponseBuilder {
+/// Builds an encoded message in slices. Throws std::bad_alloc.
+class SliceBuilder {
  public:
-  /// `owner` keeps the bytes of tensors. `typed`: those go as values, not raw.
-  ResponseBuilder(std::shared_ptr<const void> owner, bool typed)
-      : owner_(std::move(owner)), typed_(typed) {}
+  /// `owner` keeps the bytes of tensors.
+  explicit SliceBuilder(std::shared_ptr<const void> owner) : owner_(std::move(owner)) {}
 
-  /// Great tensors are lent, small ones copied.
-  void Tensor(int field, DType dtype, const Shape& shape, absl::Span<const std::byte> bytes);
-  void Summary(const SummaryFrame& frame, const lossd::Summary& summary);
+  /// Where text is appended.
+  [[nodiscard]] std::string* text() { return &text_; }
+  /// `head` and the bytes that follow it: great tensors are lent, small ones copied. Nothing where
+  /// there is no head.
+  void Append(absl::string_view head, absl::Span<const std::byte> bytes);
 
   /// Whether any slice holds the owner.
   [[nodiscard]] bool lends() const { return !slices_.empty(); }
@@ -50,7 +47,6 @@ class ResponseBuilder {
 
  private:
   const std::shared_ptr<const void> owner_;
-  const bool typed_;
   std::vector<grpc::Slice> slices_;
   std::string text_;  // What comes after them.
 };

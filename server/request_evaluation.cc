@@ -7,6 +7,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -15,8 +16,10 @@
 #include "core/buffer.h"
 #include "core/plan.h"
 #include "core/summary.h"
+#include "core/tensor.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/problem_codec.h"
+#include "proto/codec/tensor_codec.h"
 #include "proto/codec/wire_write.h"
 #include "server/engine/memory_budget.h"
 #include "server/engine/worker_pool.h"
@@ -25,6 +28,36 @@
 
 namespace lossd {
 namespace {
+
+/// The response with its tensors as values.
+std::string TypedResponse(const Plan& plan, const OutputBuffers& outputs, const OutputSizes& sizes,
+                          const Summary& summary) {
+  v1::EvaluateResponse response;
+  const Outputs& wanted = plan.outputs();
+  const auto fill = [](const TensorSpec& spec, const std::byte* bytes, size_t size,
+                       v1::Tensor* tensor) {
+    FillTensor(spec, {bytes, size}, /*typed=*/true, tensor);
+  };
+  if (wanted.loss) {
+    fill({plan.loss_dtype(), plan.LossShape()}, outputs.loss, sizes.loss, response.mutable_loss());
+  }
+  if (wanted.log_sum_exp) {
+    fill({plan.loss_dtype(), plan.PositionShape()}, outputs.log_sum_exp, sizes.log_sum_exp,
+         response.mutable_log_sum_exp());
+  }
+  if (wanted.grad_weight) {
+    fill({plan.WeightDType(), {plan.classes()}}, outputs.grad_weight, sizes.grad_weight,
+         response.mutable_grad_weight());
+  }
+  ToWire(summary, response.mutable_summary());
+  if (wanted.grad_target) {
+    fill(plan.target(), outputs.grad_target, sizes.grad_target, response.mutable_grad_target());
+  }
+  if (wanted.grad_input) {
+    fill(plan.input(), outputs.grad_input, sizes.grad_input, response.mutable_grad_input());
+  }
+  return response.SerializeAsString();
+}
 
 /// A request under way; owned by its tasks, and then by what gRPC still sends of it.
 struct Job : std::enable_shared_from_this<Job> {
@@ -54,34 +87,26 @@ struct Job : std::enable_shared_from_this<Job> {
 
   /// The response, and whether it lends the outputs.
   std::vector<grpc::Slice> Respond(bool* lends) {
-    using Response = v1::EvaluateResponse;
-    const Plan& plan = *request->parsed.plan;
-    const Outputs& wanted = plan.outputs();
     const Summary summary = batch->Finish();
-    ResponseBuilder builder(shared_from_this(), request->parsed.typed);
-    if (wanted.loss) {
-      builder.Tensor(Response::kLossFieldNumber, plan.loss_dtype(), plan.LossShape(),
-                     {outputs.loss, sizes.loss});
-    }
-    if (wanted.log_sum_exp) {
-      builder.Tensor(Response::kLogSumExpFieldNumber, plan.loss_dtype(), plan.PositionShape(),
-                     {outputs.log_sum_exp, sizes.log_sum_exp});
-    }
-    if (wanted.grad_weight) {
-      builder.Tensor(Response::kGradWeightFieldNumber, plan.WeightDType(), {plan.classes()},
-                     {outputs.grad_weight, sizes.grad_weight});
-    }
-    builder.Summary(request->form == nullptr ? FrameOf(summary) : request->form->frame(), summary);
-    if (wanted.grad_target) {
-      builder.Tensor(Response::kGradTargetFieldNumber, plan.target().dtype, plan.target().shape,
-                     {outputs.grad_target, sizes.grad_target});
-    }
-    if (wanted.grad_input) {
-      builder.Tensor(Response::kGradInputFieldNumber, plan.input().dtype, plan.input().shape,
-                     {outputs.grad_input, sizes.grad_input});
+    SliceBuilder builder(shared_from_this());
+    if (request->parsed.typed) {
+      *builder.text() = TypedResponse(*request->parsed.plan, outputs, sizes, summary);
+    } else if (request->form != nullptr) {
+      AppendRaw(request->form->frame(), summary, &builder);
+    } else {
+      AppendRaw(FrameOf(*request->parsed.plan), summary, &builder);
     }
     *lends = builder.lends();
     return builder.Take();
+  }
+
+  void AppendRaw(const ResponseFrame& frame, const Summary& summary, SliceBuilder* to) const {
+    to->Append(frame.loss, {outputs.loss, sizes.loss});
+    to->Append(frame.log_sum_exp, {outputs.log_sum_exp, sizes.log_sum_exp});
+    to->Append(frame.grad_weight, {outputs.grad_weight, sizes.grad_weight});
+    AppendSummary(v1::EvaluateResponse::kSummaryFieldNumber, frame.summary, summary, to->text());
+    to->Append(frame.grad_target, {outputs.grad_target, sizes.grad_target});
+    to->Append(frame.grad_input, {outputs.grad_input, sizes.grad_input});
   }
 
   /// A client that has its answer finds the memory of its request free.

@@ -32,7 +32,7 @@ class RequestForm {
   [[nodiscard]] Operands OperandsOf(absl::string_view message) const;
 
   [[nodiscard]] const std::shared_ptr<const Plan>& plan() const { return plan_; }
-  [[nodiscard]] const SummaryFrame& frame() const { return frame_; }
+  [[nodiscard]] const ResponseFrame& frame() const { return frame_; }
   /// Bytes of a message of this form.
   [[nodiscard]] size_t size() const { return size_; }
 
@@ -45,7 +45,7 @@ class RequestForm {
   RequestForm() = default;
 
   std::shared_ptr<const Plan> plan_;
-  SummaryFrame frame_;
+  ResponseFrame frame_;
   size_t size_ = 0;
   std::string rest_;  // The message without its raw bytes.
   // In the order of the message; those of a tensor that is not there are empty.

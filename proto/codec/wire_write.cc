@@ -8,11 +8,15 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "core/batch.h"
 #include "core/dtype.h"
 #include "core/exact_sum.h"
+#include "core/options.h"
+#include "core/plan.h"
 #include "core/summary.h"
 #include "core/tensor.h"
 #include "lossd/v1/criterion.pb.h"
+#include "lossd/v1/service.pb.h"
 #include "lossd/v1/tensor.pb.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/tensor_codec.h"
@@ -99,6 +103,29 @@ void AppendSummary(int number, const SummaryFrame& frame, const Summary& summary
   AppendCount(v1::Summary::kCorrectTopKFieldNumber, summary.correct_top_k, &bytes);
   bytes += frame.back;
   AppendField(number, bytes, to);
+}
+
+ResponseFrame FrameOf(const Plan& plan) {
+  using Response = v1::EvaluateResponse;
+  const Outputs& wanted = plan.outputs();
+  const OutputSizes sizes = SizesOf(plan);
+  ResponseFrame frame;
+  const auto head = [](bool want, int field, DType dtype, const Shape& shape, size_t size,
+                       std::string* to) {
+    if (want) AppendTensorHead(field, dtype, shape, size, to);
+  };
+  head(wanted.loss, Response::kLossFieldNumber, plan.loss_dtype(), plan.LossShape(), sizes.loss,
+       &frame.loss);
+  head(wanted.log_sum_exp, Response::kLogSumExpFieldNumber, plan.loss_dtype(), plan.PositionShape(),
+       sizes.log_sum_exp, &frame.log_sum_exp);
+  head(wanted.grad_weight, Response::kGradWeightFieldNumber, plan.WeightDType(), {plan.classes()},
+       sizes.grad_weight, &frame.grad_weight);
+  frame.summary = FrameOf(Summarize(plan, nullptr, RowTotals(plan.loss_dtype())));
+  head(wanted.grad_target, Response::kGradTargetFieldNumber, plan.target().dtype,
+       plan.target().shape, sizes.grad_target, &frame.grad_target);
+  head(wanted.grad_input, Response::kGradInputFieldNumber, plan.input().dtype, plan.input().shape,
+       sizes.grad_input, &frame.grad_input);
+  return frame;
 }
 
 }  // namespace lossd

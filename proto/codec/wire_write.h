@@ -8,6 +8,7 @@
 
 #include "absl/strings/string_view.h"
 #include "core/dtype.h"
+#include "core/plan.h"
 #include "core/summary.h"
 #include "core/tensor.h"
 
@@ -30,6 +31,18 @@ SummaryFrame FrameOf(const Summary& summary);
 
 /// Appends a field that is a v1.Summary with that frame.
 void AppendSummary(int number, const SummaryFrame& frame, const Summary& summary, std::string* to);
+
+/// What a v1.EvaluateResponse says of the plan alone: each tensor that it asks for up to its raw
+/// bytes, the others empty.
+struct ResponseFrame {
+  std::string loss;
+  std::string log_sum_exp;
+  std::string grad_weight;
+  SummaryFrame summary;
+  std::string grad_target;
+  std::string grad_input;
+};
+ResponseFrame FrameOf(const Plan& plan);
 
 }  // namespace lossd
 

@@ -39,4 +39,25 @@ v1::EvaluateStreamHeader MakeHeader(const OwnedProblem& problem) {
   return header;
 }
 
+v1::EvaluateResponse MakeResponse(const OwnedProblem& problem, const Results& results) {
+  const auto plan = problem.plan();
+  const Outputs& wanted = plan->outputs();
+  v1::EvaluateResponse response;
+  const auto fill = [](bool want, const TensorSpec& spec, const Bytes& bytes, auto tensor) {
+    if (want) FillTensor(spec, bytes, /*typed=*/false, tensor());
+  };
+  fill(wanted.loss, {plan->loss_dtype(), plan->LossShape()}, results.loss,
+       [&] { return response.mutable_loss(); });
+  fill(wanted.log_sum_exp, {plan->loss_dtype(), plan->PositionShape()}, results.log_sum_exp,
+       [&] { return response.mutable_log_sum_exp(); });
+  fill(wanted.grad_weight, {plan->WeightDType(), {plan->classes()}}, results.grad_weight,
+       [&] { return response.mutable_grad_weight(); });
+  fill(wanted.grad_target, plan->target(), results.grad_target,
+       [&] { return response.mutable_grad_target(); });
+  fill(wanted.grad_input, plan->input(), results.grad_input,
+       [&] { return response.mutable_grad_input(); });
+  ToWire(results.summary, response.mutable_summary());
+  return response;
+}
+
 }  // namespace lossd::testing

@@ -9,6 +9,8 @@ namespace lossd::testing {
 
 v1::EvaluateRequest MakeRequest(const OwnedProblem& problem);
 v1::EvaluateStreamHeader MakeHeader(const OwnedProblem& problem);
+/// What a server should answer.
+v1::EvaluateResponse MakeResponse(const OwnedProblem& problem, const Results& results);
 
 }  // namespace lossd::testing
 
