@@ -6,7 +6,6 @@
 #include <functional>
 #include <memory>
 #include <new>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -61,7 +60,7 @@ std::string TypedResponse(const Plan& plan, const OutputBuffers& outputs, const 
 
 /// A request under way; owned by its tasks, and then by what gRPC still sends of it.
 struct Job : std::enable_shared_from_this<Job> {
-  std::optional<IncomingRequest> request;
+  IncomingRequest request;
   MemoryBudget::Reservation request_reservation;
   MemoryBudget::Reservation reservation;
   std::unique_ptr<BatchEvaluation> batch;
@@ -89,12 +88,12 @@ struct Job : std::enable_shared_from_this<Job> {
   std::vector<grpc::Slice> Respond(bool* lends) {
     const Summary summary = batch->Finish();
     SliceBuilder builder(shared_from_this());
-    if (request->parsed.typed) {
-      *builder.text() = TypedResponse(*request->parsed.plan, outputs, sizes, summary);
-    } else if (request->form != nullptr) {
-      AppendRaw(request->form->frame(), summary, &builder);
+    if (request.parsed.typed) {
+      *builder.text() = TypedResponse(*request.parsed.plan, outputs, sizes, summary);
+    } else if (request.form != nullptr) {
+      AppendRaw(request.form->frame(), summary, &builder);
     } else {
-      AppendRaw(FrameOf(*request->parsed.plan), summary, &builder);
+      AppendRaw(FrameOf(*request.parsed.plan), summary, &builder);
     }
     *lends = builder.lends();
     return builder.Take();
@@ -109,18 +108,17 @@ struct Job : std::enable_shared_from_this<Job> {
     to->Append(frame.grad_input, {outputs.grad_input, sizes.grad_input});
   }
 
-  /// A client that has its answer finds the memory of its request free.
-  void GiveBack(bool lent) {
-    batch.reset();
-    request.reset();
-    request_reservation = MemoryBudget::Reservation();
-    if (lent) return;
-    storage = Buffer();
-    reservation = MemoryBudget::Reservation();
-  }
-
+  /// A client that has its answer finds what its request took of the budget free. The memory
+  /// follows when this job goes, at once, which the answer need not wait for; but a job that lends
+  /// its outputs lives until they are sent.
   void End(absl::Status status, std::vector<grpc::Slice> response, bool lent) {
-    GiveBack(lent);
+    if (lent) {
+      batch.reset();
+      request = IncomingRequest();
+    } else {
+      reservation = MemoryBudget::Reservation();
+    }
+    request_reservation = MemoryBudget::Reservation();
     done(std::move(status), std::move(response));
   }
 
@@ -138,7 +136,7 @@ struct Job : std::enable_shared_from_this<Job> {
 };
 
 absl::Status Prepare(const EvaluationContext& context, Job* job) {
-  const ParsedRequest& parsed = job->request->parsed;
+  const ParsedRequest& parsed = job->request.parsed;
   const Plan& plan = *parsed.plan;
   job->sizes = SizesOf(plan);
   const OutputSizes& sizes = job->sizes;
@@ -174,7 +172,7 @@ void EvaluateRequestAsync(const EvaluationContext& context, IncomingRequest requ
   }
   if (!status.ok()) return job->End(std::move(status), {}, false);
   const int64_t tasks = job->batch->tasks();
-  if (job->request->parsed.operands.input.size() <= kInlineBytes) {
+  if (job->request.parsed.operands.input.size() <= kInlineBytes) {
     static thread_local Scratch scratch;
     for (int64_t i = 0; i < tasks; ++i) job->batch->RunTask(i, &scratch);
     return job->Finish();

@@ -4,6 +4,8 @@
 //     says "ready ADDR" and serves until stdin ends
 //   bench_peer call ADDR METHOD BYTES N [NUMBER]...
 //     N unary calls; the request is NUMBERs and zeros
+//   bench_peer retried ADDR METHOD BYTES N
+//     the same over a channel that tries calls again, as the channels of lossd's clients do
 //   bench_peer load ADDR METHOD BYTES CONNECTIONS MS
 //     unary calls over so many connections for so long
 //   bench_peer stream ADDR METHOD BYTES CHUNK N
@@ -146,8 +148,15 @@ int Serve(const std::string& address) {
   return 0;
 }
 
-std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
+/// The policy of lossd's clients.
+constexpr char kRetries[] = R"({"methodConfig": [{
+  "name": [{"service": "bench"}],
+  "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.05s", "maxBackoff": "1s",
+                  "backoffMultiplier": 3, "retryableStatusCodes": ["UNAVAILABLE"]}}]})";
+
+std::shared_ptr<grpc::Channel> Connect(const std::string& address, bool retried = false) {
   grpc::ChannelArguments arguments;
+  if (retried) arguments.SetServiceConfigJSON(kRetries);
   Tune([&arguments](const char* name, int value) { arguments.SetInt(name, value); });
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetMaxSendMessageSize(-1);
@@ -173,8 +182,8 @@ void Print(const std::vector<double>& seconds) {
 /// Calls one after the other over a connection of its own, as long as `more()`; seconds of each.
 template <typename More>
 std::vector<double> Calls(const std::string& address, const std::string& method,
-                          const grpc::ByteBuffer& message, const More& more) {
-  const auto channel = Connect(address);
+                          const grpc::ByteBuffer& message, bool retried, const More& more) {
+  const auto channel = Connect(address, retried);
   const grpc::internal::RpcMethod rpc(method.c_str(), grpc::internal::RpcMethod::NORMAL_RPC,
                                       channel);
   std::vector<double> seconds;
@@ -195,9 +204,9 @@ std::vector<double> Calls(const std::string& address, const std::string& method,
 }
 
 int Call(const std::string& address, const std::string& method, size_t request, size_t count,
-         const std::vector<int64_t>& numbers) {
+         const std::vector<int64_t>& numbers, bool retried) {
   const auto more = [count](size_t done) { return done < count; };
-  Print(Calls(address, method, MessageOf(request, numbers), more));
+  Print(Calls(address, method, MessageOf(request, numbers), retried, more));
   return 0;
 }
 
@@ -212,7 +221,7 @@ int Load(const std::string& address, const std::string& method, size_t request, 
   for (int i = 0; i < connections; ++i) {
     threads.emplace_back([&] {
       const auto more = [end](size_t /*done*/) { return Clock::now() < end; };
-      const auto some = Calls(address, method, MessageOf(request, {}), more);
+      const auto some = Calls(address, method, MessageOf(request, {}), /*retried=*/false, more);
       const std::lock_guard<std::mutex> lock(mutex);
       all.insert(all.end(), some.begin(), some.end());
     });
@@ -270,10 +279,11 @@ int main(int argc, char** argv) {
   const std::vector<std::string> words(argv, argv + argc);
   const auto number = [&words](size_t i) { return std::strtoull(words[i].c_str(), nullptr, 10); };
   if (words.size() == 3 && words[1] == "serve") return lossd::bench::Serve(words[2]);
-  if (words.size() >= 6 && words[1] == "call") {
+  if (words.size() >= 6 && (words[1] == "call" || words[1] == "retried")) {
     std::vector<int64_t> numbers;
     for (size_t i = 6; i < words.size(); ++i) numbers.push_back(static_cast<int64_t>(number(i)));
-    return lossd::bench::Call(words[2], words[3], number(4), number(5), numbers);
+    return lossd::bench::Call(words[2], words[3], number(4), number(5), numbers,
+                              words[1] == "retried");
   }
   if (words.size() == 7 && words[1] == "load") {
     return lossd::bench::Load(words[2], words[3], number(4), static_cast<int>(number(5)),
@@ -283,7 +293,8 @@ int main(int argc, char** argv) {
     return lossd::bench::Stream(words[2], words[3], number(4), number(5),
                                 static_cast<int>(number(6)));
   }
-  std::cerr << "usage: bench_peer serve ADDR | call ADDR METHOD BYTES N [NUMBER]... | load ADDR "
-               "METHOD BYTES CONNECTIONS MS | stream ADDR METHOD BYTES CHUNK N\n";
+  std::cerr
+      << "usage: bench_peer serve ADDR | call|retried ADDR METHOD BYTES N [NUMBER]... | load ADDR "
+         "METHOD BYTES CONNECTIONS MS | stream ADDR METHOD BYTES CHUNK N\n";
   return 2;
 }
