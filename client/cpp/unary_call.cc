@@ -43,7 +43,7 @@ class UnaryForm {
 
   /// Whether `request` differs in nothing but its tensors' values.
   [[nodiscard]] bool Fits(const CrossEntropyRequest& request) const;
-  /// Whether it is worth its memory.
+  /// Whether it is worth its memory; only then it has a frame and a summary.
   [[nodiscard]] bool ToBeKept() const { return weight_.bytes.size() <= kMostWeightBytes; }
 
   /// REQUIRES: the request fits.
@@ -114,8 +114,11 @@ absl::StatusOr<std::shared_ptr<const UnaryForm>> UnaryForm::Of(const CrossEntrop
     AppendHead(Request::kGradOutputFieldNumber, *request.grad_output, &form->before_grad_output_);
   }
   AppendHead(Request::kInputFieldNumber, request.input, &form->before_input_);
-  form->summary_ = Summarize(form->plan(), nullptr, RowTotals(form->plan().loss_dtype()));
-  form->frame_ = FrameOf(form->summary_);
+  if (form->ToBeKept()) {
+    // The digest of many weights takes longer than what it spares.
+    form->summary_ = Summarize(form->plan(), nullptr, RowTotals(form->plan().loss_dtype()));
+    form->frame_ = FrameOf(form->summary_);
+  }
   return std::shared_ptr<const UnaryForm>(std::move(form));
 }
 
@@ -229,6 +232,7 @@ bool ReadPlain(absl::string_view message, const UnaryForm& form, CrossEntropyRes
 
 absl::Status ReadResponse(const grpc::ByteBuffer& bytes, const UnaryForm& form,
                           CrossEntropyResult* result) {
+  if (!form.ToBeKept()) return ReadAny(bytes, result);
   grpc::Slice slice;
   if (!bytes.TrySingleSlice(&slice).ok()) bytes.DumpToSingleSlice(&slice).IgnoreError();
   const absl::string_view message(reinterpret_cast<const char*>(slice.begin()),  // NOLINT(*-cast)

@@ -1,8 +1,6 @@
 #include "proto/codec/request_form.h"
 
-#include <algorithm>
 #include <cstddef>
-#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -12,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "core/batch.h"
 #include "core/plan.h"
+#include "core/summary.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/wire_read.h"
 #include "proto/codec/wire_write.h"
@@ -60,7 +59,7 @@ std::shared_ptr<const RequestForm> RequestForm::Of(absl::string_view message,
   form->rest_.append(message.data() + at, message.size() - at);
   if (form->rest_.size() > kMostRest) return nullptr;
   for (size_t i = tensors; i < form->raw_.size(); ++i) form->raw_[i] = {message.size(), 0};
-  form->frame_ = FrameOf(*plan);
+  form->frame_ = FrameOf(*plan, Summarize(*plan, nullptr, RowTotals(plan->loss_dtype())));
   form->plan_ = std::move(plan);
   return form;
 }

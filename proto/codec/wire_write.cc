@@ -105,7 +105,7 @@ void AppendSummary(int number, const SummaryFrame& frame, const Summary& summary
   AppendField(number, bytes, to);
 }
 
-ResponseFrame FrameOf(const Plan& plan) {
+ResponseFrame FrameOf(const Plan& plan, const Summary& summary) {
   using Response = v1::EvaluateResponse;
   const Outputs& wanted = plan.outputs();
   const OutputSizes sizes = SizesOf(plan);
@@ -120,7 +120,7 @@ ResponseFrame FrameOf(const Plan& plan) {
        sizes.log_sum_exp, &frame.log_sum_exp);
   head(wanted.grad_weight, Response::kGradWeightFieldNumber, plan.WeightDType(), {plan.classes()},
        sizes.grad_weight, &frame.grad_weight);
-  frame.summary = FrameOf(Summarize(plan, nullptr, RowTotals(plan.loss_dtype())));
+  frame.summary = FrameOf(summary);
   head(wanted.grad_target, Response::kGradTargetFieldNumber, plan.target().dtype,
        plan.target().shape, sizes.grad_target, &frame.grad_target);
   head(wanted.grad_input, Response::kGradInputFieldNumber, plan.input().dtype, plan.input().shape,

@@ -42,7 +42,8 @@ struct ResponseFrame {
   std::string grad_target;
   std::string grad_input;
 };
-ResponseFrame FrameOf(const Plan& plan);
+/// `summary`: any of the plan's.
+ResponseFrame FrameOf(const Plan& plan, const Summary& summary);
 
 }  // namespace lossd
 

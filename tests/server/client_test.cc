@@ -186,6 +186,28 @@ TEST(CppClient, RequestsOfOneSizeAreToldApart) {
   }
 }
 
+// More weights than are kept of a request.
+TEST(CppClient, ManyWeights) {
+  TestServer server;
+  auto client = Client::Connect(server.tcp());
+  constexpr int64_t kMany = 5000;
+  OwnedProblem problem = MakeIndex(DType::kFloat32, {1, kMany}, std::vector<double>(kMany), {7});
+  for (const double weight : {1.0, 3.0}) {
+    std::vector<double> weights(kMany, 2.0);
+    weights[7] = weight;
+    problem.options.reduction = Reduction::kSum;
+    problem.weight = MakeTensor(DType::kFloat32, {kMany}, weights);
+    CrossEntropyRequest request = RequestOf(problem);
+    request.weight = problem.weight->view();
+    const auto result = (*client)->CrossEntropy(request);
+    ASSERT_TRUE(result.ok()) << result.status();
+    const auto expected = RunBatch(problem);
+    EXPECT_EQ(Copy(result->loss.bytes()), expected->loss);
+    EXPECT_EQ(Copy(result->grad_input.bytes()), expected->grad_input);
+    EXPECT_EQ(result->summary.weight_digest, expected->summary.weight_digest);
+  }
+}
+
 /// Answers with what it is told.
 class Scripted final : public v1::LossService::Service {
  public:
