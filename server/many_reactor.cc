@@ -20,7 +20,7 @@
 #include "core/error.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/status_bridge.h"
-#include "proto/codec/stream_codec.h"
+#include "proto/codec/wire_write.h"
 #include "server/engine/memory_budget.h"
 #include "server/message_io.h"
 #include "server/request_evaluation.h"

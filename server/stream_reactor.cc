@@ -23,6 +23,7 @@
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"
 #include "proto/codec/stream_codec.h"
+#include "proto/codec/wire_write.h"
 #include "server/engine/stream_session.h"
 #include "server/message_io.h"
 #include "server/request_evaluation.h"

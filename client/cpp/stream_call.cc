@@ -30,6 +30,7 @@
 #include "proto/codec/status_bridge.h"
 #include "proto/codec/stream_codec.h"
 #include "proto/codec/tensor_codec.h"
+#include "proto/codec/wire_write.h"
 
 namespace lossd {
 namespace {

@@ -42,9 +42,10 @@ class UnaryForm {
   static absl::StatusOr<std::shared_ptr<const UnaryForm>> Of(const CrossEntropyRequest& request);
 
   /// Whether `request` differs in nothing but its tensors' values.
+  /// REQUIRES: it is kept.
   [[nodiscard]] bool Fits(const CrossEntropyRequest& request) const;
   /// Whether it is worth its memory; only then it has a frame and a summary.
-  [[nodiscard]] bool ToBeKept() const { return weight_.bytes.size() <= kMostWeightBytes; }
+  [[nodiscard]] bool ToBeKept() const { return to_be_kept_; }
 
   /// REQUIRES: the request fits.
   [[nodiscard]] grpc::ByteBuffer Encode(const CrossEntropyRequest& request) const;
@@ -80,8 +81,8 @@ class UnaryForm {
   Kind input_;
   Kind target_;
   std::optional<Kind> grad_output_;
-  bool weighted_ = false;
-  OwnedTensor weight_;
+  std::optional<OwnedTensor> weight_;
+  bool to_be_kept_ = false;
   // What stands before the bytes of each tensor.
   std::string before_target_;
   std::string before_grad_output_;
@@ -99,11 +100,7 @@ absl::StatusOr<std::shared_ptr<const UnaryForm>> UnaryForm::Of(const CrossEntrop
   form->outputs_ = request.outputs;
   form->input_ = KindOf(request.input);
   form->target_ = KindOf(request.target);
-  if (request.weight) {
-    form->weighted_ = true;
-    form->weight_ = {request.weight->spec,
-                     {request.weight->bytes.begin(), request.weight->bytes.end()}};
-  }
+  form->to_be_kept_ = !request.weight || request.weight->bytes.size() <= kMostWeightBytes;
   Request rest;
   SetCriterion(request, rest.mutable_criterion());
   ToWire(request.outputs, rest.mutable_outputs());
@@ -115,7 +112,11 @@ absl::StatusOr<std::shared_ptr<const UnaryForm>> UnaryForm::Of(const CrossEntrop
   }
   AppendHead(Request::kInputFieldNumber, request.input, &form->before_input_);
   if (form->ToBeKept()) {
-    // The digest of many weights takes longer than what it spares.
+    // Of many weights the digest takes longer than what it spares.
+    if (request.weight) {
+      const auto& bytes = request.weight->bytes;
+      form->weight_ = {request.weight->spec, {bytes.begin(), bytes.end()}};
+    }
     form->summary_ = Summarize(form->plan(), nullptr, RowTotals(form->plan().loss_dtype()));
     form->frame_ = FrameOf(form->summary_);
   }
@@ -126,13 +127,13 @@ bool UnaryForm::Fits(const CrossEntropyRequest& request) const {
   if (!(request.options == options_) || !(request.outputs == outputs_) ||
       !input_.Fits(request.input) || !target_.Fits(request.target) ||
       request.grad_output.has_value() != grad_output_.has_value() ||
-      request.weight.has_value() != weighted_) {
+      request.weight.has_value() != weight_.has_value()) {
     return false;
   }
   if (grad_output_ && !grad_output_->Fits(*request.grad_output)) return false;
-  return !weighted_ || (request.weight->spec == weight_.spec &&
-                        std::equal(request.weight->bytes.begin(), request.weight->bytes.end(),
-                                   weight_.bytes.begin(), weight_.bytes.end()));
+  return !weight_ || (request.weight->spec == weight_->spec &&
+                      std::equal(request.weight->bytes.begin(), request.weight->bytes.end(),
+                                 weight_->bytes.begin(), weight_->bytes.end()));
 }
 
 grpc::ByteBuffer UnaryForm::Encode(const CrossEntropyRequest& request) const {

@@ -16,7 +16,6 @@ namespace {
 
 using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedInputStream;
-using google::protobuf::io::CodedOutputStream;
 
 /// No message is that long: a greater length is a lie, and would not fit the stream's int.
 constexpr uint32_t kMostBytes = uint32_t{1} << 30U;
@@ -78,14 +77,6 @@ std::string WireFields::Joined(int field) const {
     joined.append(reinterpret_cast<const char*>(piece.data()), piece.size());
   }
   return joined;
-}
-
-std::string FieldPrefix(int field, size_t size) {
-  uint8_t bytes[16];
-  uint8_t* end = CodedOutputStream::WriteTagToArray(
-      WireFormatLite::MakeTag(field, WireFormatLite::WIRETYPE_LENGTH_DELIMITED), bytes);
-  end = CodedOutputStream::WriteVarint64ToArray(size, end);
-  return {reinterpret_cast<const char*>(bytes), static_cast<size_t>(end - bytes)};
 }
 
 }  // namespace lossd

@@ -47,9 +47,6 @@ class WireFields {
   unsigned seen_ = 0;
 };
 
-/// What stands before the bytes of a length-delimited field: its tag and its length.
-std::string FieldPrefix(int field, size_t size);
-
 /// Submessages among the fields of the two messages.
 inline constexpr unsigned kStreamRequestSubmessages =
     1U << v1::EvaluateStreamRequest::kHeaderFieldNumber;

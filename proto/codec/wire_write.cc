@@ -33,11 +33,6 @@ void AppendVarint(uint64_t value, std::string* to) {
   to->append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(end - bytes));  // NOLINT
 }
 
-void AppendPrefix(int number, uint64_t size, std::string* to) {
-  AppendVarint(WireFormatLite::MakeTag(number, WireFormatLite::WIRETYPE_LENGTH_DELIMITED), to);
-  AppendVarint(size, to);
-}
-
 /// As in proto3, 0 is not written.
 void AppendCount(int number, uint64_t value, std::string* to) {
   if (value == 0) return;
@@ -59,8 +54,15 @@ void AppendSum(int number, const AnyExactSum& sum, std::string* to) {
 
 }  // namespace
 
+std::string FieldPrefix(int number, size_t size) {
+  std::string prefix;
+  AppendVarint(WireFormatLite::MakeTag(number, WireFormatLite::WIRETYPE_LENGTH_DELIMITED), &prefix);
+  AppendVarint(size, &prefix);
+  return prefix;
+}
+
 void AppendField(int number, absl::string_view bytes, std::string* to) {
-  AppendPrefix(number, bytes.size(), to);
+  *to += FieldPrefix(number, bytes.size());
   to->append(bytes.data(), bytes.size());
 }
 
@@ -71,10 +73,10 @@ void AppendTensorHead(int number, DType dtype, const Shape& shape, size_t size, 
   }
   std::string head;
   AppendCount(v1::Tensor::kDtypeFieldNumber, static_cast<uint64_t>(ToWire(dtype)), &head);
-  if (!shape.empty()) AppendPrefix(v1::Tensor::kShapeFieldNumber, sizes, &head);
+  if (!shape.empty()) head += FieldPrefix(v1::Tensor::kShapeFieldNumber, sizes);
   for (const int64_t length : shape) AppendVarint(static_cast<uint64_t>(length), &head);
-  AppendPrefix(v1::Tensor::kRawFieldNumber, size, &head);
-  AppendPrefix(number, head.size() + size, to);
+  head += FieldPrefix(v1::Tensor::kRawFieldNumber, size);
+  *to += FieldPrefix(number, head.size() + size);
   *to += head;
 }
 

@@ -1,5 +1,4 @@
-// Writing what is encoded for every small call, without a message's class: what Protobuf itself
-// would write, byte for byte.
+// Writing fields without a message's class: what Protobuf itself would write, byte for byte.
 #ifndef LOSSD_PROTO_CODEC_WIRE_WRITE_H_
 #define LOSSD_PROTO_CODEC_WIRE_WRITE_H_
 
@@ -13,6 +12,9 @@
 #include "core/tensor.h"
 
 namespace lossd {
+
+/// What stands before the bytes of a length-delimited field: its tag and its length.
+std::string FieldPrefix(int number, size_t size);
 
 /// Appends a length-delimited field.
 void AppendField(int number, absl::string_view bytes, std::string* to);

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "lossd/v1/service.pb.h"
+#include "proto/codec/wire_write.h"
 
 namespace lossd {
 namespace {
