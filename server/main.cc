@@ -22,13 +22,6 @@
 #include "proto/codec/version.h"
 #include "server/server.h"
 
-/// What jemalloc reads as it starts. One arena: blocks that one thread frees, the next one takes
-/// while caches hold them; with four for each core streams with gradient took a tenth longer and
-/// the peak was twice as high. Freed pages go back to the operating system after five seconds, from
-/// a thread of jemalloc's own, so that an idle server gives back what it held.
-extern "C" const char* malloc_conf;
-const char* malloc_conf = "narenas:1,background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:0";
-
 namespace {
 
 struct Flags {
