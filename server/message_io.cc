@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "core/error.h"
+#include "proto/codec/lend.h"
 #include "server/engine/memory_budget.h"
 
 namespace lossd {
@@ -40,12 +41,6 @@ grpc::Slice SerializeMessage(const google::protobuf::MessageLite& message) {
   // A slice is not written after others see it; this one is new.
   message.SerializeWithCachedSizesToArray(const_cast<uint8_t*>(slice.begin()));  // NOLINT(*-cast)
   return slice;
-}
-
-grpc::Slice Lend(absl::Span<const std::byte> bytes, std::shared_ptr<const void> owner) {
-  auto* held = new std::shared_ptr<const void>(std::move(owner));
-  return {const_cast<std::byte*>(bytes.data()), bytes.size(),  // NOLINT(*-const-cast): only read.
-          [](void* owned) { delete static_cast<std::shared_ptr<const void>*>(owned); }, held};
 }
 
 void SliceBuilder::Append(absl::string_view head, absl::Span<const std::byte> bytes) {

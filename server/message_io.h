@@ -26,9 +26,6 @@ absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Messa
 /// The message's bytes. Throws std::bad_alloc.
 grpc::Slice SerializeMessage(const google::protobuf::MessageLite& message);
 
-/// A slice that lends bytes to gRPC and keeps their owner until gRPC lets go of them.
-grpc::Slice Lend(absl::Span<const std::byte> bytes, std::shared_ptr<const void> owner);
-
 /// Builds an encoded message in slices. Throws std::bad_alloc.
 class SliceBuilder {
  public:

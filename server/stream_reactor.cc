@@ -20,6 +20,7 @@
 #include "absl/time/time.h"
 #include "core/error.h"
 #include "lossd/v1/service.pb.h"
+#include "proto/codec/lend.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"
 #include "proto/codec/stream_codec.h"

@@ -237,8 +237,8 @@ int Stream(const std::string& address, const std::string& method, size_t bytes, 
   const auto channel = Connect(address);
   const grpc::internal::RpcMethod rpc(method.c_str(), grpc::internal::RpcMethod::BIDI_STREAMING,
                                       channel);
-  // As lossd's client: each chunk is copied once on its way out, and once on its way in.
-  const std::vector<char> source(bytes, 'x');
+  // As lossd's client: each chunk is lent on its way out, and copied once on its way in.
+  const auto* const source = new std::vector<char>(bytes, 'x');  // gRPC may hold it to the end.
   std::vector<char> sink(bytes + 64);
   std::vector<double> seconds;
   for (int i = 0; i < count; ++i) {
@@ -248,7 +248,8 @@ int Stream(const std::string& address, const std::string& method, size_t bytes, 
         grpc::internal::ClientReaderWriterFactory<Raw, Raw>::Create(channel.get(), rpc, &context));
     std::thread writer([&] {
       for (size_t at = 0; at < bytes; at += chunk) {
-        const grpc::Slice slice(source.data() + at, std::min(chunk, bytes - at));
+        const grpc::Slice slice(source->data() + at, std::min(chunk, bytes - at),
+                                grpc::Slice::STATIC_SLICE);
         if (!stream->Write(Raw(&slice, 1))) return;
       }
       stream->WritesDone();

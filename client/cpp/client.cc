@@ -60,13 +60,17 @@ class GrpcClient final : public Client {
 
   absl::Status CrossEntropyInto(const CrossEntropyRequest& request,
                                 CrossEntropyResult* result) override {
-    grpc::ClientContext context;
-    Prepare(&context);
-    if (!UseStream(request)) return unary_.Run(request, &context, result);
+    if (!UseStream(request)) {
+      grpc::ClientContext context;
+      Prepare(&context);
+      return unary_.Run(request, &context, result);
+    }
+    auto context = std::make_unique<grpc::ClientContext>();
+    Prepare(context.get());
     auto plan = MakePlan(request);
     if (!plan.ok()) return plan.status();
     PrepareResult(request, **plan, result);
-    return RunStreamCall(request, **plan, channel_, &context, result);
+    return RunStreamCall(request, **plan, channel_, std::move(context), result);
   }
 
   absl::StatusOr<Summary> Combine(absl::Span<const Summary> summaries) override {

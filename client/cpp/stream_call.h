@@ -13,10 +13,12 @@
 
 namespace lossd {
 
-/// Fills `result`, whose tensors have been allocated for `plan`.
+/// Fills `result`, whose tensors have been allocated for `plan`. Returns when the call has ended,
+/// its deadline included, even where the server has stopped reading.
 absl::Status RunStreamCall(const CrossEntropyRequest& request, const Plan& plan,
                            const std::shared_ptr<grpc::ChannelInterface>& channel,
-                           grpc::ClientContext* context, CrossEntropyResult* result);
+                           std::unique_ptr<grpc::ClientContext> context,
+                           CrossEntropyResult* result);
 
 }  // namespace lossd
 

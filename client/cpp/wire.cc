@@ -57,6 +57,9 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& ad
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 2 << 20);
   arguments.SetInt(GRPC_ARG_TCP_READ_CHUNK_SIZE, 4 << 20);
+  // A server that is gone without a word ends its calls.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
   if (tls) credentials = grpc::SslCredentials({options.root_certificates, "", ""});
   return grpc::CreateCustomChannel(address, credentials, arguments);

@@ -56,15 +56,17 @@ struct Load {
     };
     const DType dtype = ParseDType(flags.dtype);
     input_bytes = product(shape) * SizeOf(dtype);
-    input.resize(flags.generate ? std::min(input_bytes, kBlockBytes) : input_bytes);
+    const auto values = std::make_shared<Values>();
+    data = values;
+    values->input.resize(flags.generate ? std::min(input_bytes, kBlockBytes) : input_bytes);
     std::mt19937_64 random(1);
     std::normal_distribution<double> logits(0, 2);
-    for (size_t i = 0; i < input.size(); i += SizeOf(dtype)) {
-      StoreFromDouble(dtype, logits(random), input.data() + i);
+    for (size_t i = 0; i < values->input.size(); i += SizeOf(dtype)) {
+      StoreFromDouble(dtype, logits(random), values->input.data() + i);
     }
-    labels.resize(product(positions));
+    values->labels.resize(product(positions));
     const auto classes = static_cast<uint64_t>(shape.size() > 1 ? shape[1] : shape[0]);
-    for (int64_t& label : labels) {
+    for (int64_t& label : values->labels) {
       label = static_cast<int64_t>(random() % std::max<uint64_t>(1, classes));
     }
     request.input.spec = {dtype, shape};
@@ -72,9 +74,10 @@ struct Load {
       request.read_input = [this](uint64_t offset, absl::Span<std::byte> to) { Fill(offset, to); };
       request.take_grad_input = [](absl::Span<const std::byte> /*bytes*/) {};
     } else {
-      request.input.bytes = input;
+      request.input.bytes = data->input;
     }
-    request.target = View(absl::MakeConstSpan(labels), positions);
+    request.target = View(absl::MakeConstSpan(data->labels), positions);
+    request.owner = data;
     request.outputs.grad_input = flags.grad;
     if (flags.transport == "unary") request.transport = Transport::kUnary;
     if (flags.transport == "stream") request.transport = Transport::kStream;
@@ -87,18 +90,22 @@ struct Load {
   /// The input as a repetition of its first block.
   void Fill(uint64_t offset, absl::Span<std::byte> to) const {
     while (!to.empty()) {
-      const auto begin = static_cast<size_t>(offset % input.size());
-      const size_t count = std::min(to.size(), input.size() - begin);
-      std::memcpy(to.data(), input.data() + begin, count);
+      const auto begin = static_cast<size_t>(offset % data->input.size());
+      const size_t count = std::min(to.size(), data->input.size() - begin);
+      std::memcpy(to.data(), data->input.data() + begin, count);
       to.remove_prefix(count);
       offset += count;
     }
   }
 
   static constexpr size_t kBlockBytes = size_t{8} << 20U;
+  /// What requests refer to, and gRPC for as long as it sends it.
+  struct Values {
+    std::vector<std::byte> input;
+    std::vector<int64_t> labels;
+  };
   size_t input_bytes;
-  std::vector<std::byte> input;
-  std::vector<int64_t> labels;
+  std::shared_ptr<const Values> data;
   CrossEntropyRequest request;
 };
 
@@ -204,7 +211,8 @@ Json Percentiles(std::vector<double> seconds) {
 
 Json Report(const BenchFlags& flags, const Load& load, const Shared& shared, double seconds) {
   const auto calls = static_cast<double>(shared.latencies.size());
-  const auto sent = static_cast<double>(load.input_bytes + load.labels.size() * sizeof(int64_t));
+  const auto sent =
+      static_cast<double>(load.input_bytes + load.data->labels.size() * sizeof(int64_t));
   const double received = flags.grad ? static_cast<double>(load.input_bytes) : 4.0;
   Json report = {{"shape", flags.shape},
                  {"dtype", flags.dtype},

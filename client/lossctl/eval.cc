@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <iostream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -104,7 +105,7 @@ class ProgressLine {
   bool drawn_ = false;
 };
 
-/// What the files hold, kept while the call runs.
+/// What the files hold.
 struct Files {
   NpyArray input;
   NpyArray target;
@@ -133,12 +134,13 @@ absl::StatusOr<Files> ReadFiles(const EvalFlags& flags) {
   return files;
 }
 
-CrossEntropyRequest MakeRequest(const EvalFlags& flags, const Files& files) {
+CrossEntropyRequest MakeRequest(const EvalFlags& flags, const std::shared_ptr<const Files>& files) {
   CrossEntropyRequest request;
-  request.input = files.input.view;
-  request.target = files.target.view;
-  if (files.weight) request.weight = files.weight->view;
-  if (files.grad_output) request.grad_output = files.grad_output->view;
+  request.input = files->input.view;
+  request.target = files->target.view;
+  if (files->weight) request.weight = files->weight->view;
+  if (files->grad_output) request.grad_output = files->grad_output->view;
+  request.owner = files;
   Options* options = &request.options;
   options->reduction = flags.reduction == "none"  ? Reduction::kNone
                        : flags.reduction == "sum" ? Reduction::kSum
@@ -247,7 +249,8 @@ void AddEvalFlags(CLI::App* app, EvalFlags* flags) {
 absl::Status RunEval(const EvalFlags& flags, Client* client) {
   auto files = ReadFiles(flags);
   if (!files.ok()) return files.status();
-  CrossEntropyRequest request = MakeRequest(flags, *files);
+  CrossEntropyRequest request =
+      MakeRequest(flags, std::make_shared<const Files>(*std::move(files)));
   std::optional<ProgressLine> progress;
   if (isatty(STDERR_FILENO) != 0 && !flags.json) {
     progress.emplace(request.input.bytes.size() + request.target.bytes.size() +

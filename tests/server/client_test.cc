@@ -1,5 +1,5 @@
-// The C++ client where tensors do not lie in memory, where results are used again, and where a
-// stream is refused while it is being sent.
+// The C++ client where results are used again, where requests and answers are like others and not
+// quite, and where calls are tried again.
 #include "client/cpp/lossd/client.h"
 
 #include <grpcpp/grpcpp.h>
@@ -19,67 +19,16 @@
 #include "absl/types/span.h"
 #include "core/error.h"
 #include "lossd/v1/service.grpc.pb.h"
+#include "tests/support/client.h"
 #include "tests/support/problem.h"
 #include "tests/support/service.h"
 
 namespace lossd::testing {
 namespace {
 
-constexpr int64_t kRows = 700;
-constexpr int64_t kClasses = 300;
-
-OwnedProblem Rows() {
-  std::vector<double> logits(static_cast<size_t>(kRows * kClasses));
-  for (size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<double>(i * 37 % 101) / 9.0;
-  OwnedProblem problem = MakeIndex(DType::kFloat32, {kRows, kClasses}, logits,
-                                   std::vector<double>(static_cast<size_t>(kRows), 5.0));
-  problem.outputs.grad_input = true;
-  return problem;
-}
-
-CrossEntropyRequest RequestOf(const OwnedProblem& problem) {
-  CrossEntropyRequest request;
-  request.input = {problem.input.spec, problem.input.bytes};
-  request.target = {problem.target.spec, problem.target.bytes};
-  request.options = problem.options;
-  request.outputs = problem.outputs;
-  return request;
-}
-
-std::vector<std::byte> Copy(absl::Span<const std::byte> bytes) {
-  return {bytes.begin(), bytes.end()};
-}
-
-TEST(CppClient, InputFromAFunctionGradientToAFunction) {
-  TestServer server;
-  const OwnedProblem problem = Rows();
-  const auto expected = RunBatch(problem);
-  CrossEntropyRequest request = RequestOf(problem);
-  request.input.bytes = {};
-  request.chunk_bytes = 10007;  // Cuts elements.
-  uint64_t next = 0;
-  request.read_input = [&](uint64_t offset, absl::Span<std::byte> to) {
-    EXPECT_EQ(offset, next);
-    EXPECT_LE(to.size(), request.chunk_bytes);
-    std::memcpy(to.data(), problem.input.bytes.data() + offset, to.size());
-    next += to.size();
-  };
-  std::vector<std::byte> gradient;
-  request.take_grad_input = [&](absl::Span<const std::byte> bytes) {
-    gradient.insert(gradient.end(), bytes.begin(), bytes.end());
-  };
-  auto client = Client::Connect(server.tcp());
-  const auto result = (*client)->CrossEntropy(request);
-  ASSERT_TRUE(result.ok()) << result.status();
-  EXPECT_EQ(next, problem.input.bytes.size());
-  EXPECT_EQ(Copy(result->loss.bytes()), expected->loss);
-  EXPECT_EQ(gradient, expected->grad_input);
-  EXPECT_TRUE(result->grad_input.bytes().empty());
-}
-
 TEST(CppClient, ResultsAreUsedAgain) {
   TestServer server;
-  const OwnedProblem problem = Rows();
+  const OwnedProblem problem = ManyRows();
   const auto expected = RunBatch(problem);
   auto client = Client::Connect(server.tcp());
   CrossEntropyRequest request = RequestOf(problem);
@@ -89,7 +38,7 @@ TEST(CppClient, ResultsAreUsedAgain) {
     request.transport = transport;
     std::fill(result.grad_input.bytes().begin(), result.grad_input.bytes().end(), std::byte{0xFF});
     ASSERT_TRUE((*client)->CrossEntropyInto(request, &result).ok());
-    EXPECT_EQ(Copy(result.grad_input.bytes()), expected->grad_input);
+    EXPECT_EQ(BytesOf(result.grad_input), expected->grad_input);
     if (memory != nullptr) {
       EXPECT_EQ(result.grad_input.bytes().data(), memory);
     }
@@ -98,46 +47,6 @@ TEST(CppClient, ResultsAreUsedAgain) {
   request.outputs.grad_input = false;
   ASSERT_TRUE((*client)->CrossEntropyInto(request, &result).ok());
   EXPECT_TRUE(result.grad_input.bytes().empty());
-}
-
-// The writer is stopped by the refusal; a cancel of ours in its place would hide it.
-TEST(CppClient, ARefusedStreamKeepsItsStatus) {
-  ServerOptions options;
-  options.max_memory_bytes = 100'000;
-  TestServer server(options);
-  auto client = Client::Connect(server.tcp());
-  const OwnedProblem problem = Rows();
-  CrossEntropyRequest request = RequestOf(problem);
-  request.transport = Transport::kStream;
-  for (int i = 0; i < 200; ++i) {
-    const auto result = (*client)->CrossEntropy(request);
-    ASSERT_EQ(result.status().code(), absl::StatusCode::kResourceExhausted) << result.status();
-    ASSERT_EQ(GetErrorDetail(result.status()).reason, "MEMORY_LIMIT");
-  }
-}
-
-// What a stream held is free when its client learns of its end: as many clients as fit the budget
-// never refuse each other.
-TEST(CppClient, StreamsOneAfterTheOtherFitTheBudget) {
-  const OwnedProblem problem = Rows();
-  CrossEntropyRequest request = RequestOf(problem);
-  request.transport = Transport::kStream;
-  ServerOptions options;
-  // Two streams, with their gradients and labels, and half of another.
-  options.max_memory_bytes = 5 * problem.input.bytes.size();
-  TestServer server(options);
-  std::vector<std::thread> clients;
-  for (int i = 0; i < 2; ++i) {
-    clients.emplace_back([&] {
-      auto client = Client::Connect(server.tcp());
-      CrossEntropyResult result;
-      for (int call = 0; call < 200; ++call) {
-        const absl::Status status = (*client)->CrossEntropyInto(request, &result);
-        ASSERT_TRUE(status.ok()) << call << ": " << status;
-      }
-    });
-  }
-  for (std::thread& client : clients) client.join();
 }
 
 // What a client keeps of a request serves no other one.
@@ -180,9 +89,9 @@ TEST(CppClient, RequestsOfOneSizeAreToldApart) {
       const absl::Status status = (*client)->CrossEntropyInto(request, &result);
       ASSERT_TRUE(status.ok()) << i << ": " << status;
       const auto expected = RunBatch(problem);
-      EXPECT_EQ(Copy(result.loss.bytes()), expected->loss) << i;
-      EXPECT_EQ(Copy(result.log_sum_exp.bytes()), expected->log_sum_exp) << i;
-      EXPECT_EQ(Copy(result.grad_input.bytes()), expected->grad_input) << i;
+      EXPECT_EQ(BytesOf(result.loss), expected->loss) << i;
+      EXPECT_EQ(BytesOf(result.log_sum_exp), expected->log_sum_exp) << i;
+      EXPECT_EQ(BytesOf(result.grad_input), expected->grad_input) << i;
     }
   }
 }
@@ -203,8 +112,8 @@ TEST(CppClient, ManyWeights) {
     const auto result = (*client)->CrossEntropy(request);
     ASSERT_TRUE(result.ok()) << result.status();
     const auto expected = RunBatch(problem);
-    EXPECT_EQ(Copy(result->loss.bytes()), expected->loss);
-    EXPECT_EQ(Copy(result->grad_input.bytes()), expected->grad_input);
+    EXPECT_EQ(BytesOf(result->loss), expected->loss);
+    EXPECT_EQ(BytesOf(result->grad_input), expected->grad_input);
     EXPECT_EQ(result->summary.weight_digest, expected->summary.weight_digest);
   }
 }
@@ -249,8 +158,8 @@ TEST(CppClient, AnswersThatAreOtherwise) {
   const auto expect_good = [&](const v1::EvaluateResponse& answer) {
     const auto result = call(answer);
     ASSERT_TRUE(result.ok()) << result.status();
-    EXPECT_EQ(Copy(result->loss.bytes()), expected->loss);
-    EXPECT_EQ(Copy(result->grad_input.bytes()), expected->grad_input);
+    EXPECT_EQ(BytesOf(result->loss), expected->loss);
+    EXPECT_EQ(BytesOf(result->grad_input), expected->grad_input);
     EXPECT_EQ(result->summary.loss_sum, expected->summary.loss_sum);
     EXPECT_EQ(result->summary.positions, 2U);
   };
@@ -321,7 +230,7 @@ TEST(CppClient, TriesAgainWhatCanBeReplayed) {
 
   // Four attempts, and no fifth.
   service.calls = 0;
-  const OwnedProblem problem = Rows();
+  const OwnedProblem problem = ManyRows();
   CrossEntropyRequest request = RequestOf(problem);
   request.transport = Transport::kUnary;
   EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kUnavailable);

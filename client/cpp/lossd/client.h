@@ -89,7 +89,7 @@ enum class Transport : uint8_t {
   kStream,  ///< A stream of chunks.
 };
 
-/// One problem. Views must live until the call returns. Shapes and types as in
+/// One problem. What views refer to must live until the call returns. Shapes and types as in
 /// torch.nn.CrossEntropyLoss; docs/semantics.md has them all.
 struct CrossEntropyRequest {
   TensorView input;   ///< (C), (N, C) or (N, C, d1, ..., dK); float32, float64, float16, bfloat16.
@@ -99,6 +99,11 @@ struct CrossEntropyRequest {
   Options options;
   Outputs outputs;
   Transport transport = Transport::kAuto;
+  /// What keeps alive the bytes that `input`, `target` and `grad_output` refer to. With it a stream
+  /// sends them from where they lie, and copies them first without: gRPC may hold what it sends for
+  /// longer than a call lives that was cancelled, and lets go of the owner on any thread. Bytes may
+  /// be changed once the call has returned.
+  std::shared_ptr<const void> owner;
   /// Input bytes of one message of a stream.
   size_t chunk_bytes = size_t{1} << 20U;
   /// For an input that does not lie in memory, in place of input.bytes: fills `to` with the input's
@@ -128,7 +133,8 @@ struct ClientOptions {
   std::string token;
   /// PEM root certificates; given, the connection uses TLS.
   std::string root_certificates;
-  /// For each call; infinite by default.
+  /// For each call; infinite by default. A server that is gone without a word ends its calls after
+  /// 80 seconds.
   absl::Duration timeout = absl::InfiniteDuration();
 };
 

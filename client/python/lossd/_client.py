@@ -123,7 +123,9 @@ class Client:
                    ("grpc.service_config", _SERVICE_CONFIG),
                    # What may be sent again is kept up to this size: a message that does not go by
                    # stream fits.
-                   ("grpc.per_rpc_retry_buffer_size", 2 << 20)]
+                   ("grpc.per_rpc_retry_buffer_size", 2 << 20),
+                   # A server that is gone without a word ends its calls.
+                   ("grpc.keepalive_time_ms", 60_000), ("grpc.keepalive_timeout_ms", 20_000)]
         if root_certificates is None:
             self._channel = grpc.insecure_channel(address, options)
         else:

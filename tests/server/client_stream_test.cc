@@ -1,0 +1,221 @@
+// The C++ client's streams: tensors that do not lie in memory or are lent, and calls that end while
+// they are sent.
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "client/cpp/lossd/client.h"
+#include "core/error.h"
+#include "tests/support/client.h"
+#include "tests/support/problem.h"
+#include "tests/support/service.h"
+
+namespace lossd::testing {
+namespace {
+
+/// Waits up to five seconds until no one else holds it.
+template <typename T>
+bool ComesBack(const std::shared_ptr<T>& held) {
+  for (int i = 0; i < 5000 && held.use_count() > 1; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return held.use_count() == 1;
+}
+
+/// Takes one connection, lets its peer send as much as it likes, and reads nothing of it.
+class Deaf {
+ public:
+  Deaf() : listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in local{};
+    local.sin_family = AF_INET;
+    local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(local);
+    auto* const name = reinterpret_cast<sockaddr*>(&local);  // NOLINT(*-cast)
+    EXPECT_EQ(bind(listener_, name, size), 0);
+    EXPECT_EQ(listen(listener_, 1), 0);
+    EXPECT_EQ(getsockname(listener_, name, &size), 0);
+    address_ = absl::StrCat("127.0.0.1:", ntohs(local.sin_port));
+    thread_ = std::thread([this] {
+      connection_ = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+      // SETTINGS with an initial window of 2^31 - 1, and as much for the connection.
+      constexpr char kFrames[] =
+          "\0\0\6\4\0\0\0\0\0"
+          "\0\4\x7f\xff\xff\xff"
+          "\0\0\4\10\0\0\0\0\0"
+          "\x7f\xff\0\0";
+      EXPECT_EQ(write(connection_, kFrames, sizeof(kFrames) - 1),
+                static_cast<ssize_t>(sizeof(kFrames) - 1));
+    });
+  }
+  ~Deaf() {
+    HangUp();
+    close(listener_);
+  }
+  Deaf(const Deaf&) = delete;
+  Deaf& operator=(const Deaf&) = delete;
+
+  [[nodiscard]] const std::string& address() const { return address_; }
+  void HangUp() {
+    if (thread_.joinable()) thread_.join();
+    if (connection_ >= 0) close(connection_);
+    connection_ = -1;
+  }
+
+ private:
+  const int listener_;
+  int connection_ = -1;
+  std::string address_;
+  std::thread thread_;
+};
+
+TEST(CppClientStream, InputFromAFunctionGradientToAFunction) {
+  TestServer server;
+  const OwnedProblem problem = ManyRows();
+  const auto expected = RunBatch(problem);
+  CrossEntropyRequest request = RequestOf(problem);
+  request.input.bytes = {};
+  request.chunk_bytes = 10007;  // Cuts elements.
+  uint64_t next = 0;
+  request.read_input = [&](uint64_t offset, absl::Span<std::byte> to) {
+    EXPECT_EQ(offset, next);
+    EXPECT_LE(to.size(), request.chunk_bytes);
+    std::memcpy(to.data(), problem.input.bytes.data() + offset, to.size());
+    next += to.size();
+  };
+  std::vector<std::byte> gradient;
+  request.take_grad_input = [&](absl::Span<const std::byte> bytes) {
+    gradient.insert(gradient.end(), bytes.begin(), bytes.end());
+  };
+  auto client = Client::Connect(server.tcp());
+  const auto result = (*client)->CrossEntropy(request);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(next, problem.input.bytes.size());
+  EXPECT_EQ(BytesOf(result->loss), expected->loss);
+  EXPECT_EQ(gradient, expected->grad_input);
+  EXPECT_TRUE(result->grad_input.bytes().empty());
+}
+
+// The writer is stopped by the refusal; a cancel of ours in its place would hide it.
+TEST(CppClientStream, ARefusedStreamKeepsItsStatus) {
+  ServerOptions options;
+  options.max_memory_bytes = 100'000;
+  TestServer server(options);
+  auto client = Client::Connect(server.tcp());
+  const OwnedProblem problem = ManyRows();
+  CrossEntropyRequest request = RequestOf(problem);
+  request.transport = Transport::kStream;
+  for (int i = 0; i < 200; ++i) {
+    const auto result = (*client)->CrossEntropy(request);
+    ASSERT_EQ(result.status().code(), absl::StatusCode::kResourceExhausted) << result.status();
+    ASSERT_EQ(GetErrorDetail(result.status()).reason, "MEMORY_LIMIT");
+  }
+}
+
+// What a stream held is free when its client learns of its end: as many clients as fit the budget
+// never refuse each other.
+TEST(CppClientStream, StreamsOneAfterTheOtherFitTheBudget) {
+  const OwnedProblem problem = ManyRows();
+  CrossEntropyRequest request = RequestOf(problem);
+  request.transport = Transport::kStream;
+  ServerOptions options;
+  // Two streams, with their gradients and labels, and half of another.
+  options.max_memory_bytes = 5 * problem.input.bytes.size();
+  TestServer server(options);
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 2; ++i) {
+    clients.emplace_back([&] {
+      auto client = Client::Connect(server.tcp());
+      CrossEntropyResult result;
+      for (int call = 0; call < 200; ++call) {
+        const absl::Status status = (*client)->CrossEntropyInto(request, &result);
+        ASSERT_TRUE(status.ok()) << call << ": " << status;
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+}
+
+TEST(CppClientStream, LendsWhatHasAnOwner) {
+  TestServer server;
+  auto client = Client::Connect(server.unix_address());
+  const auto problem = std::make_shared<const OwnedProblem>(ManyRows());
+  const auto expected = RunBatch(*problem);
+  CrossEntropyRequest request = RequestOf(*problem);
+  request.transport = Transport::kStream;
+  request.chunk_bytes = 10007;
+  for (const bool lent : {false, true}) {
+    if (lent) request.owner = problem;
+    const long before = problem.use_count();
+    long most = 0;
+    request.progress = [&](uint64_t /*sent*/, uint64_t /*received*/) {
+      most = std::max(most, problem.use_count());
+    };
+    const auto result = (*client)->CrossEntropy(request);
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(Difference(ResultsOf(*result), *expected), "");
+    if (lent) {
+      EXPECT_GT(most, before);
+    } else {
+      EXPECT_EQ(most, before);
+    }
+  }
+  request = {};
+  EXPECT_TRUE(ComesBack(problem));
+}
+
+TEST(CppClientStream, ReturnsWhenItsFunctionsAreNoLongerRun) {
+  TestServer server;
+  ClientOptions options;
+  options.timeout = absl::Milliseconds(100);
+  auto client = Client::Connect(server.tcp(), options);
+  const OwnedProblem problem = ManyRows();
+  CrossEntropyRequest request = RequestOf(problem);
+  request.input.bytes = {};
+  request.chunk_bytes = 100'000;
+  std::atomic<bool> inside = false;
+  request.read_input = [&](uint64_t /*offset*/, absl::Span<std::byte> to) {
+    inside = true;
+    std::fill(to.begin(), to.end(), std::byte{0});
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    inside = false;
+  };
+  EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_FALSE(inside);
+}
+
+// gRPC holds what it could not write for as long as the connection lives: so does the owner live.
+TEST(CppClientStream, OwnersOutliveACallThatIsStuck) {
+  Deaf server;
+  ClientOptions options;
+  options.timeout = absl::Milliseconds(500);
+  auto client = Client::Connect(server.address(), options);
+  const auto problem = std::make_shared<const OwnedProblem>(
+      MakeIndex(DType::kFloat32, {1, 8'000'000}, std::vector<double>(8'000'000, 1.0), {3}));
+  CrossEntropyRequest request = RequestOf(*problem);
+  request.owner = problem;
+  EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kDeadlineExceeded);
+  request = {};
+  EXPECT_GT(problem.use_count(), 1);
+  EXPECT_EQ((*client)->GetServerInfo().status().code(), absl::StatusCode::kDeadlineExceeded);
+  server.HangUp();
+  EXPECT_TRUE(ComesBack(problem));
+}
+
+}  // namespace
+}  // namespace lossd::testing
