@@ -157,7 +157,7 @@ class StreamReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
     LOSSD_RETURN_IF_ERROR(
         Append(Operand::kGradOutput, fields.pieces(Request::kGradOutputFieldNumber)));
     LOSSD_RETURN_IF_ERROR(Append(Operand::kInput, fields.pieces(Request::kInputFieldNumber)));
-    return session_->CheckSkew();
+    return session_->EndMessage();
   }
 
   absl::Status Append(Operand operand, const Pieces& pieces) {

@@ -106,7 +106,7 @@ int64_t StreamSession::TotalBytes(Operand operand) const {
 }
 
 absl::Status StreamSession::Append(Operand operand, absl::Span<const std::byte> bytes) {
-  const std::lock_guard<std::mutex> lock(mutex_);
+  std::unique_lock<std::mutex> lock(mutex_);
   if (cancelled_ || bytes.empty()) return absl::OkStatus();
   int64_t& received = received_[static_cast<size_t>(operand)];
   const int64_t total = TotalBytes(operand);
@@ -116,15 +116,9 @@ absl::Status StreamSession::Append(Operand operand, absl::Span<const std::byte> 
                         static_cast<uint64_t>(received) + bytes.size());
   }
   received += static_cast<int64_t>(bytes.size());
-  if (operand == Operand::kTarget && labels_) {
-    LOSSD_RETURN_IF_ERROR(labels_->Append(bytes));
-  } else if (layout_.operand_bytes[static_cast<size_t>(operand)] == 0) {
-    LOSSD_RETURN_IF_ERROR(AppendScalarGrad(bytes));
-  } else {
-    LOSSD_RETURN_IF_ERROR(AppendToUnits(operand, bytes));
-  }
-  Schedule();
-  return absl::OkStatus();
+  if (operand == Operand::kTarget && labels_) return labels_->Append(bytes);
+  if (layout_.operand_bytes[static_cast<size_t>(operand)] == 0) return AppendScalarGrad(bytes);
+  return AppendToUnits(operand, bytes, &lock);
 }
 
 absl::Status StreamSession::AppendScalarGrad(absl::Span<const std::byte> bytes) {
@@ -152,27 +146,38 @@ absl::Status StreamSession::CheckLabelsLead() const {
                           : "");
 }
 
-absl::Status StreamSession::AppendToUnits(Operand operand, absl::Span<const std::byte> bytes) {
+absl::Status StreamSession::AppendToUnits(Operand operand, absl::Span<const std::byte> bytes,
+                                          std::unique_lock<std::mutex>* lock) {
   if (operand == Operand::kInput && labels_) LOSSD_RETURN_IF_ERROR(CheckLabelsLead());
   const auto which = static_cast<size_t>(operand);
   const int64_t unit_bytes = layout_.operand_bytes[which] * unit_positions_;
   int64_t begin = received_[which] - static_cast<int64_t>(bytes.size());
-  while (!bytes.empty()) {
+  while (!bytes.empty() && !cancelled_) {
     const auto index = static_cast<size_t>(begin / unit_bytes - first_unit_);
     while (units_.size() <= index) {
       const int64_t first = (first_unit_ + static_cast<int64_t>(units_.size())) * unit_positions_;
       units_.push_back(std::make_shared<StreamUnit>(
           layout_, first, std::min(unit_positions_, plan_->positions() - first)));
     }
-    const size_t taken = units_[index]->Append(operand, bytes);
-    bytes.remove_prefix(taken);
-    begin += static_cast<int64_t>(taken);
+    const std::shared_ptr<StreamUnit> unit = units_[index];
+    const absl::Span<std::byte> room = unit->Room(operand, bytes.size());
+    lock->unlock();
+    std::memcpy(room.data(), bytes.data(), room.size());
+    lock->lock();
+    unit->Fill(operand, room.size());
+    bytes.remove_prefix(room.size());
+    begin += static_cast<int64_t>(room.size());
   }
   return absl::OkStatus();
 }
 
-absl::Status StreamSession::CheckSkew() {
+absl::Status StreamSession::EndMessage() {
   const std::lock_guard<std::mutex> lock(mutex_);
+  if (!cancelled_) Schedule();
+  return CheckSkew();
+}
+
+absl::Status StreamSession::CheckSkew() const {
   const auto input = static_cast<size_t>(Operand::kInput);
   const int64_t input_each = layout_.operand_bytes[input];
   // A scalar incoming gradient is wanted before everything else.

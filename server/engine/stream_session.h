@@ -64,11 +64,12 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
                                                                MemoryBudget* budget,
                                                                std::function<void()> on_progress);
 
-  /// Appends bytes to an operand. An error ends the stream.
+  /// Appends bytes to an operand; one thread at a time. An error ends the stream.
   absl::Status Append(Operand operand, absl::Span<const std::byte> bytes);
-  /// To be called when the parts of one message have been appended: whether one operand has run too
-  /// far ahead of another.
-  absl::Status CheckSkew();
+  /// To be called when the parts of one message have been appended: hands what can be evaluated to
+  /// the pool, at once, so that its threads wake once a message and not for each task of it. An
+  /// error where one operand has run too far ahead of another.
+  absl::Status EndMessage();
   /// No more bytes come: an error where an operand is not whole.
   absl::Status Close();
 
@@ -89,9 +90,11 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   StreamSession(std::shared_ptr<const Plan> plan, const StreamLimits& limits, WorkerPool* pool,
                 std::function<void()> on_progress);
 
-  // All below with mutex_ held.
+  // All below with mutex_ held, which `lock` gives up while bytes are copied: workers would wait.
+  absl::Status AppendToUnits(Operand operand, absl::Span<const std::byte> bytes,
+                             std::unique_lock<std::mutex>* lock);
   absl::Status AppendScalarGrad(absl::Span<const std::byte> bytes);
-  absl::Status AppendToUnits(Operand operand, absl::Span<const std::byte> bytes);
+  [[nodiscard]] absl::Status CheckSkew() const;
   [[nodiscard]] absl::Status CheckLabelsLead() const;
   [[nodiscard]] int64_t TotalBytes(Operand operand) const;
   [[nodiscard]] bool ScaleReady() const;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "absl/types/span.h"
 #include "core/buffer.h"
@@ -44,16 +43,12 @@ int64_t UnitLayout::BytesPerPosition() const {
   return bytes;
 }
 
-size_t StreamUnit::Append(Operand operand, absl::Span<const std::byte> bytes) {
+absl::Span<std::byte> StreamUnit::Room(Operand operand, size_t most) {
   const auto which = static_cast<size_t>(operand);
-  const int64_t whole = layout_.operand_bytes[which] * positions_;
-  int64_t& filled = filled_[which];
-  const size_t count = std::min(bytes.size(), static_cast<size_t>(whole - filled));
-  if (count == 0) return 0;
-  if (operands_[which].size() == 0) operands_[which] = Buffer(static_cast<size_t>(whole));
-  std::memcpy(operands_[which].data() + filled, bytes.data(), count);
-  filled += static_cast<int64_t>(count);
-  return count;
+  const auto whole = static_cast<size_t>(layout_.operand_bytes[which] * positions_);
+  const auto filled = static_cast<size_t>(filled_[which]);
+  if (operands_[which].size() == 0) operands_[which] = Buffer(whole);
+  return {operands_[which].data() + filled, std::min(most, whole - filled)};
 }
 
 int64_t StreamUnit::Ready() const {

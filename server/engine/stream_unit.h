@@ -36,8 +36,8 @@ struct UnitLayout {
   [[nodiscard]] int64_t BytesPerPosition() const;
 };
 
-/// Not thread-safe, except that ranges handed out by TakeTask may be evaluated while operands of
-/// later positions arrive.
+/// Not thread-safe, except that ranges handed out by TakeTask may be evaluated, and room for
+/// operands written to, meanwhile.
 class StreamUnit {
  public:
   /// Takes `positions`, a multiple of the layout's inner, from `first_position` on.
@@ -47,8 +47,13 @@ class StreamUnit {
   [[nodiscard]] int64_t first_position() const { return first_position_; }
   [[nodiscard]] int64_t positions() const { return positions_; }
 
-  /// Copies as many bytes as the unit lacks of the operand; returns how many.
-  size_t Append(Operand operand, absl::Span<const std::byte> bytes);
+  /// Where the next bytes of the operand belong, at most `most`: all of them but for the unit's
+  /// end.
+  absl::Span<std::byte> Room(Operand operand, size_t most);
+  /// Reports so many bytes as written there.
+  void Fill(Operand operand, size_t count) {
+    filled_[static_cast<size_t>(operand)] += static_cast<int64_t>(count);
+  }
   /// Positions whose operands are all here.
   [[nodiscard]] int64_t Ready() const;
 

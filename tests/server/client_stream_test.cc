@@ -161,10 +161,10 @@ TEST(CppClientStream, LendsWhatHasAnOwner) {
   request.chunk_bytes = 10007;
   for (const bool lent : {false, true}) {
     if (lent) request.owner = problem;
-    const long before = problem.use_count();
-    long most = 0;
+    const int64_t before = problem.use_count();
+    int64_t most = 0;
     request.progress = [&](uint64_t /*sent*/, uint64_t /*received*/) {
-      most = std::max(most, problem.use_count());
+      most = std::max<int64_t>(most, problem.use_count());
     };
     const auto result = (*client)->CrossEntropy(request);
     ASSERT_TRUE(result.ok()) << result.status();

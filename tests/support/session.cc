@@ -49,7 +49,7 @@ absl::Status SessionDriver::Send(Operand operand, size_t begin, size_t end) {
     return absl::InternalError("the session does not want what it lacks");
   }
   LOSSD_RETURN_IF_ERROR(session_->Append(operand, {bytes.data() + begin, end - begin}));
-  return session_->CheckSkew();
+  return session_->EndMessage();
 }
 
 absl::Status SessionDriver::SendAll(size_t chunk) {

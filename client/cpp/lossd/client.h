@@ -133,8 +133,8 @@ struct ClientOptions {
   std::string token;
   /// PEM root certificates; given, the connection uses TLS.
   std::string root_certificates;
-  /// For each call; infinite by default. A server that is gone without a word ends its calls after
-  /// 80 seconds.
+  /// For each call; infinite by default; a server that is gone without a word ends its calls within
+  /// two minutes.
   absl::Duration timeout = absl::InfiniteDuration();
 };
 

@@ -195,6 +195,7 @@ TEST(StreamSession, AReaderThatDoesNotReadStopsItsOwnStreamOnly) {
       continue;
     }
     ASSERT_TRUE(session.Append(Operand::kInput, {problem.input.bytes.data() + sent, 64}).ok());
+    ASSERT_TRUE(session.EndMessage().ok());
     sent += 64;
   }
   EXPECT_LE(sent, 4096U) << "the window is " << SmallLimits().window_bytes << " bytes";
@@ -233,6 +234,7 @@ TEST(StreamSession, CancelAtAnyPointGivesMemoryBack) {
     const size_t bytes = problem.input.bytes.size() * stop / 19;
     ASSERT_TRUE((*session)->Append(Operand::kTarget, problem.target.bytes).ok());
     ASSERT_TRUE((*session)->Append(Operand::kInput, {problem.input.bytes.data(), bytes}).ok());
+    ASSERT_TRUE((*session)->EndMessage().ok());
     (*session)->Cancel();
     EXPECT_FALSE((*session)->TakeReply().has_value());
     session->reset();
