@@ -7,15 +7,7 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/slice.h>
 
-#include <cstddef>
-#include <memory>
-#include <string>
-#include <utility>
-#include <vector>
-
 #include "absl/status/status.h"
-#include "absl/strings/string_view.h"
-#include "absl/types/span.h"
 
 namespace lossd {
 
@@ -25,28 +17,6 @@ absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Messa
 
 /// The message's bytes. Throws std::bad_alloc.
 grpc::Slice SerializeMessage(const google::protobuf::MessageLite& message);
-
-/// Builds an encoded message in slices. Throws std::bad_alloc.
-class SliceBuilder {
- public:
-  /// `owner` keeps the bytes of tensors.
-  explicit SliceBuilder(std::shared_ptr<const void> owner) : owner_(std::move(owner)) {}
-
-  /// Where text is appended.
-  [[nodiscard]] std::string* text() { return &text_; }
-  /// `head` and the bytes that follow it: great tensors are lent, small ones copied. Nothing where
-  /// there is no head.
-  void Append(absl::string_view head, absl::Span<const std::byte> bytes);
-
-  /// Whether any slice holds the owner.
-  [[nodiscard]] bool lends() const { return !slices_.empty(); }
-  std::vector<grpc::Slice> Take();
-
- private:
-  const std::shared_ptr<const void> owner_;
-  std::vector<grpc::Slice> slices_;
-  std::string text_;  // What comes after them.
-};
 
 }  // namespace lossd
 

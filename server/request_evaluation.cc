@@ -17,12 +17,12 @@
 #include "core/summary.h"
 #include "core/tensor.h"
 #include "lossd/v1/service.pb.h"
+#include "proto/codec/lend.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/tensor_codec.h"
 #include "proto/codec/wire_write.h"
 #include "server/engine/memory_budget.h"
 #include "server/engine/worker_pool.h"
-#include "server/message_io.h"
 #include "server/request_reader.h"
 
 namespace lossd {

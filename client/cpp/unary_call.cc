@@ -27,6 +27,7 @@
 #include "core/summary.h"
 #include "core/tensor.h"
 #include "lossd/v1/service.pb.h"
+#include "proto/codec/lend.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"
 #include "proto/codec/wire_read.h"
@@ -137,6 +138,14 @@ bool UnaryForm::Fits(const CrossEntropyRequest& request) const {
 }
 
 grpc::ByteBuffer UnaryForm::Encode(const CrossEntropyRequest& request) const {
+  if (request.owner != nullptr && input_.size > kLentBytes) {
+    SliceBuilder message(request.owner);
+    message.Append(before_target_, request.target.bytes);
+    if (request.grad_output) message.Append(before_grad_output_, request.grad_output->bytes);
+    message.Append(before_input_, request.input.bytes);
+    const std::vector<grpc::Slice> slices = message.Take();
+    return {slices.data(), slices.size()};
+  }
   const size_t grad_bytes = request.grad_output ? request.grad_output->bytes.size() : 0;
   const grpc::Slice slice(before_target_.size() + target_.size + before_grad_output_.size() +
                           grad_bytes + before_input_.size() + input_.size);

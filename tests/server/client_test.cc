@@ -193,6 +193,44 @@ TEST(CppClient, AnswersThatAreOtherwise) {
   expect_loss(bad);
 }
 
+/// Looks at who holds a problem while a call is under way.
+class Watching final : public v1::LossService::Service {
+ public:
+  explicit Watching(const std::shared_ptr<const OwnedProblem>& problem) : problem_(problem) {}
+  grpc::Status Evaluate(grpc::ServerContext* /*context*/, const v1::EvaluateRequest* request,
+                        v1::EvaluateResponse* /*response*/) override {
+    holders = problem_.use_count();
+    input_bytes = request->input().raw().size();
+    return {grpc::INVALID_ARGUMENT, "only watched"};
+  }
+  std::atomic<int64_t> holders = 0;
+  std::atomic<size_t> input_bytes = 0;
+
+ private:
+  const std::shared_ptr<const OwnedProblem>& problem_;
+};
+
+TEST(CppClient, LendsLargeTensorsThatHaveAnOwner) {
+  const auto problem = std::make_shared<const OwnedProblem>(ManyRows());
+  Watching service(problem);
+  std::string address;
+  const auto server = Serve(&service, &address);
+  auto client = Client::Connect(address);
+  CrossEntropyRequest request = RequestOf(*problem);
+  EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(service.holders, 1);
+  request.owner = problem;
+  EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(service.holders, 3);  // This test, the request, and what is sent.
+  EXPECT_EQ(service.input_bytes, problem->input.bytes.size());
+
+  TestServer lossd;
+  client = Client::Connect(lossd.tcp());
+  const auto result = (*client)->CrossEntropy(request);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(Difference(ResultsOf(*result), *RunBatch(*problem)), "");
+}
+
 /// Cannot be reached, but for GetServerInfo at its third call.
 class Flaky final : public v1::LossService::Service {
  public:

@@ -99,10 +99,10 @@ struct CrossEntropyRequest {
   Options options;
   Outputs outputs;
   Transport transport = Transport::kAuto;
-  /// What keeps alive the bytes that `input`, `target` and `grad_output` refer to. With it a stream
-  /// sends them from where they lie, and copies them first without: gRPC may hold what it sends for
-  /// longer than a call lives that was cancelled, and lets go of the owner on any thread. Bytes may
-  /// be changed once the call has returned.
+  /// What keeps alive the bytes that `input`, `target` and `grad_output` refer to. With it those of
+  /// more than 16 KiB are sent from where they lie, and copied first without: gRPC may hold what it
+  /// sends for longer than a call lives that was cancelled, and lets go of the owner on any thread.
+  /// Bytes may be changed once the call has returned.
   std::shared_ptr<const void> owner;
   /// Input bytes of one message of a stream.
   size_t chunk_bytes = size_t{1} << 20U;
