@@ -93,7 +93,7 @@ struct Job : std::enable_shared_from_this<Job> {
     } else if (request.form != nullptr) {
       AppendRaw(request.form->frame(), summary, &builder);
     } else {
-      AppendRaw(FrameOf(*request.parsed.plan, summary), summary, &builder);
+      AppendRaw(FrameOf(*request.parsed.plan, FrameOf(summary)), summary, &builder);
     }
     *lends = builder.lends();
     return builder.Take();

@@ -2,7 +2,6 @@
 
 #include <grpcpp/impl/codegen/client_unary_call.h>
 #include <grpcpp/support/byte_buffer.h>
-#include <grpcpp/support/proto_buffer_reader.h>
 #include <grpcpp/support/slice.h>
 
 #include <algorithm>
@@ -17,10 +16,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "client/cpp/lossd/client.h"
 #include "client/cpp/request_plan.h"
+#include "client/cpp/response_reader.h"
 #include "client/cpp/wire.h"
 #include "core/error.h"
 #include "core/plan.h"
@@ -30,13 +28,11 @@
 #include "proto/codec/lend.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"
-#include "proto/codec/wire_read.h"
 #include "proto/codec/wire_write.h"
 
 namespace lossd {
 
 using Request = v1::EvaluateRequest;
-using Response = v1::EvaluateResponse;
 
 class UnaryForm {
  public:
@@ -45,16 +41,16 @@ class UnaryForm {
   /// Whether `request` differs in nothing but its tensors' values.
   /// REQUIRES: it is kept.
   [[nodiscard]] bool Fits(const CrossEntropyRequest& request) const;
-  /// Whether it is worth its memory; only then it has a frame and a summary.
+  /// Whether it is worth its memory.
   [[nodiscard]] bool ToBeKept() const { return to_be_kept_; }
 
   /// REQUIRES: the request fits.
   [[nodiscard]] grpc::ByteBuffer Encode(const CrossEntropyRequest& request) const;
 
   [[nodiscard]] const Plan& plan() const { return *plan_; }
-  [[nodiscard]] const SummaryFrame& frame() const { return frame_; }
-  /// A summary of the plan, its sums and counts apart.
-  [[nodiscard]] const Summary& summary() const { return summary_; }
+  [[nodiscard]] const ResponseFrame& frame() const { return frame_; }
+  /// A summary of the plan, its sums and counts apart; null where the form is not to be kept.
+  [[nodiscard]] const Summary* summary() const { return to_be_kept_ ? &summary_ : nullptr; }
 
  private:
   /// A tensor without its bytes, but their number.
@@ -88,7 +84,7 @@ class UnaryForm {
   std::string before_target_;
   std::string before_grad_output_;
   std::string before_input_;
-  SummaryFrame frame_;
+  ResponseFrame frame_;
   Summary summary_;
 };
 
@@ -119,8 +115,8 @@ absl::StatusOr<std::shared_ptr<const UnaryForm>> UnaryForm::Of(const CrossEntrop
       form->weight_ = {request.weight->spec, {bytes.begin(), bytes.end()}};
     }
     form->summary_ = Summarize(form->plan(), nullptr, RowTotals(form->plan().loss_dtype()));
-    form->frame_ = FrameOf(form->summary_);
   }
+  form->frame_ = FrameOf(form->plan(), form->ToBeKept() ? FrameOf(form->summary_) : SummaryFrame());
   return std::shared_ptr<const UnaryForm>(std::move(form));
 }
 
@@ -165,93 +161,6 @@ grpc::ByteBuffer UnaryForm::Encode(const CrossEntropyRequest& request) const {
   return {&slice, 1};
 }
 
-namespace {
-
-absl::Status CopyOut(const v1::Tensor& from, absl::string_view name, const Tensor& to) {
-  if (from.raw().size() != to.bytes().size()) {
-    return absl::DataLossError(absl::StrCat("the server's reply has ", from.raw().size(),
-                                            " bytes of ", name, ", expected ", to.bytes().size()));
-  }
-  if (!from.raw().empty()) std::memcpy(to.bytes().data(), from.raw().data(), from.raw().size());
-  return absl::OkStatus();
-}
-
-/// The response by Protobuf's classes.
-absl::Status ReadAny(const grpc::ByteBuffer& bytes, CrossEntropyResult* result) {
-  // The reader asks for a buffer that it may change, and does not.
-  grpc::ProtoBufferReader reader(const_cast<grpc::ByteBuffer*>(&bytes));  // NOLINT(*-cast)
-  Response response;
-  if (!reader.status().ok() || !response.ParseFromZeroCopyStream(&reader)) {
-    return absl::DataLossError("the server's reply is no lossd.v1.EvaluateResponse");
-  }
-  LOSSD_RETURN_IF_ERROR(CopyOut(response.loss(), "loss", result->loss));
-  LOSSD_RETURN_IF_ERROR(CopyOut(response.log_sum_exp(), "log_sum_exp", result->log_sum_exp));
-  LOSSD_RETURN_IF_ERROR(CopyOut(response.grad_input(), "grad_input", result->grad_input));
-  LOSSD_RETURN_IF_ERROR(CopyOut(response.grad_target(), "grad_target", result->grad_target));
-  LOSSD_RETURN_IF_ERROR(CopyOut(response.grad_weight(), "grad_weight", result->grad_weight));
-  auto summary = ParseSummary(response.summary(), "summary");
-  if (!summary.ok()) return absl::DataLossError(summary.status().message());
-  result->summary = *std::move(summary);
-  return absl::OkStatus();
-}
-
-const Tensor* TensorOf(int field, const CrossEntropyResult& result) {
-  switch (field) {
-    case Response::kLossFieldNumber:
-      return &result.loss;
-    case Response::kLogSumExpFieldNumber:
-      return &result.log_sum_exp;
-    case Response::kGradWeightFieldNumber:
-      return &result.grad_weight;
-    case Response::kGradTargetFieldNumber:
-      return &result.grad_target;
-    case Response::kGradInputFieldNumber:
-      return &result.grad_input;
-    default:
-      return nullptr;
-  }
-}
-
-/// The response as lossd writes it, without Protobuf's classes; false where it is not quite so.
-bool ReadPlain(absl::string_view message, const UnaryForm& form, CrossEntropyResult* result) {
-  size_t left = result->loss.bytes().size() + result->log_sum_exp.bytes().size() +
-                result->grad_weight.bytes().size() + result->grad_target.bytes().size() +
-                result->grad_input.bytes().size();
-  unsigned seen = 0;
-  FieldReader reader(message);
-  while (reader.Next()) {
-    const int field = reader.number();
-    if (!reader.delimited() || field > 15 || (seen >> static_cast<unsigned>(field) & 1U) != 0) {
-      return false;
-    }
-    seen |= 1U << static_cast<unsigned>(field);
-    if (field == Response::kSummaryFieldNumber) {
-      result->summary = form.summary();
-      if (!ReadSummary(reader.bytes(), form.frame(), &result->summary)) return false;
-      continue;
-    }
-    const Tensor* const tensor = TensorOf(field, *result);
-    if (tensor == nullptr) return false;
-    const auto raw = PlainTensorBytes(reader.bytes());
-    if (!raw || raw->size() != tensor->bytes().size()) return false;
-    if (!raw->empty()) std::memcpy(tensor->bytes().data(), raw->data(), raw->size());
-    left -= raw->size();
-  }
-  return reader.done() && left == 0 && (seen >> Response::kSummaryFieldNumber & 1U) != 0;
-}
-
-absl::Status ReadResponse(const grpc::ByteBuffer& bytes, const UnaryForm& form,
-                          CrossEntropyResult* result) {
-  if (!form.ToBeKept()) return ReadAny(bytes, result);
-  grpc::Slice slice;
-  if (!bytes.TrySingleSlice(&slice).ok()) bytes.DumpToSingleSlice(&slice).IgnoreError();
-  const absl::string_view message(reinterpret_cast<const char*>(slice.begin()),  // NOLINT(*-cast)
-                                  slice.size());
-  return ReadPlain(message, form, result) ? absl::OkStatus() : ReadAny(bytes, result);
-}
-
-}  // namespace
-
 UnaryCalls::UnaryCalls(std::shared_ptr<grpc::ChannelInterface> channel)
     : channel_(std::move(channel)),
       method_("/lossd.v1.LossService/Evaluate", grpc::internal::RpcMethod::NORMAL_RPC, channel_) {}
@@ -271,7 +180,7 @@ absl::Status UnaryCalls::Run(const CrossEntropyRequest& request, grpc::ClientCon
   LOSSD_RETURN_IF_ERROR(
       FromGrpc(grpc::internal::BlockingUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer>(
           channel_.get(), method_, context, form->Encode(request), &response)));
-  return ReadResponse(response, *form, result);
+  return ReadResponse(response, form->frame(), form->summary(), result);
 }
 
 }  // namespace lossd

@@ -59,7 +59,7 @@ std::shared_ptr<const RequestForm> RequestForm::Of(absl::string_view message,
   form->rest_.append(message.data() + at, message.size() - at);
   if (form->rest_.size() > kMostRest) return nullptr;
   for (size_t i = tensors; i < form->raw_.size(); ++i) form->raw_[i] = {message.size(), 0};
-  form->frame_ = FrameOf(*plan, Summarize(*plan, nullptr, RowTotals(plan->loss_dtype())));
+  form->frame_ = FrameOf(*plan, FrameOf(Summarize(*plan, nullptr, RowTotals(plan->loss_dtype()))));
   form->plan_ = std::move(plan);
   return form;
 }

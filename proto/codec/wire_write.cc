@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "absl/strings/string_view.h"
 #include "core/batch.h"
@@ -107,7 +108,7 @@ void AppendSummary(int number, const SummaryFrame& frame, const Summary& summary
   AppendField(number, bytes, to);
 }
 
-ResponseFrame FrameOf(const Plan& plan, const Summary& summary) {
+ResponseFrame FrameOf(const Plan& plan, SummaryFrame summary) {
   using Response = v1::EvaluateResponse;
   const Outputs& wanted = plan.outputs();
   const OutputSizes sizes = SizesOf(plan);
@@ -122,7 +123,7 @@ ResponseFrame FrameOf(const Plan& plan, const Summary& summary) {
        sizes.log_sum_exp, &frame.log_sum_exp);
   head(wanted.grad_weight, Response::kGradWeightFieldNumber, plan.WeightDType(), {plan.classes()},
        sizes.grad_weight, &frame.grad_weight);
-  frame.summary = FrameOf(summary);
+  frame.summary = std::move(summary);
   head(wanted.grad_target, Response::kGradTargetFieldNumber, plan.target().dtype,
        plan.target().shape, sizes.grad_target, &frame.grad_target);
   head(wanted.grad_input, Response::kGradInputFieldNumber, plan.input().dtype, plan.input().shape,

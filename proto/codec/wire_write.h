@@ -44,8 +44,8 @@ struct ResponseFrame {
   std::string grad_target;
   std::string grad_input;
 };
-/// `summary`: any of the plan's.
-ResponseFrame FrameOf(const Plan& plan, const Summary& summary);
+/// `summary`: of any of the plan's summaries.
+ResponseFrame FrameOf(const Plan& plan, SummaryFrame summary);
 
 }  // namespace lossd
 

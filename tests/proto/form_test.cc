@@ -162,7 +162,7 @@ TEST(WireWrite, AsProtobufWrites) {
     const OwnedProblem problem = RandomProblem(&random);
     const auto results = RunBatch(problem);
     ASSERT_TRUE(results.ok());
-    const ResponseFrame all = FrameOf(*problem.plan(), results->summary);
+    const ResponseFrame all = FrameOf(*problem.plan(), FrameOf(results->summary));
     const auto add = [](const std::string& head, const Bytes& bytes) {
       return head + ToString(bytes);
     };
