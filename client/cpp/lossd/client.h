@@ -133,8 +133,8 @@ struct ClientOptions {
   std::string token;
   /// PEM root certificates; given, the connection uses TLS.
   std::string root_certificates;
-  /// For each call; infinite by default; a server that is gone without a word ends its calls within
-  /// two minutes.
+  /// For each call; infinite by default. The calls of a server that is gone without a word end
+  /// within two minutes all the same.
   absl::Duration timeout = absl::InfiniteDuration();
 };
 
