@@ -158,11 +158,13 @@ def main():
     echoes = {"tcp": Service([binaries / "bench_peer", "serve", "127.0.0.1:0"]),
               "unix": Service([binaries / "bench_peer", "serve", f"unix:{folder.name}/echo.sock"])}
     results, lines = {}, ["| what | wire | figures |", "|---|---|---|"]
+    print("\n".join(lines), flush=True)
 
     def record(what, wire, figures):
         results[f"{what}, {wire}"] = figures
         text = ", ".join(f"{key} {value:.3g}" for key, value in figures.items())
         lines.append(f"| {what} | {wire} | {text} |")
+        print(lines[-1], flush=True)
 
     shape = (16, 20000) if short else (512, 128256)
     for wire, echo in echoes.items():
@@ -189,7 +191,6 @@ def main():
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "service.json").write_text(json.dumps(results, indent=1) + "\n")
     (arguments.out / "service.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
 
 
 if __name__ == "__main__":
