@@ -121,9 +121,12 @@ absl::StatusOr<std::unique_ptr<BatchEvaluation>> BatchEvaluation::Create(
     }
   }
   if (checked.outputs().grad_weight) batch->class_sums_.emplace(checked);
-  batch->divisor_ = Divisor(checked.options(), Normalizer(checked, labels));
-  batch->context_ = {&checked, labels, Scale(checked, batch->grad_output_, batch->divisor_),
-                     batch->class_sums_ ? &*batch->class_sums_ : nullptr,
+  double scale = 1.0;
+  if (checked.outputs().AnyGradient()) {
+    batch->divisor_ = Divisor(checked.options(), Normalizer(checked, labels));
+    scale = Scale(checked, batch->grad_output_, batch->divisor_);
+  }
+  batch->context_ = {&checked, labels, scale, batch->class_sums_ ? &*batch->class_sums_ : nullptr,
                      SizesOf(checked).grad_input >= kStreamedBytes};
   return batch;
 }

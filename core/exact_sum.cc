@@ -171,17 +171,27 @@ F ExactSum<F>::ToNearest() const {
 }
 
 template <typename F>
-ExactSumValue ExactSum<F>::ToValue() const {
-  ExactSumValue value{{}, nan_count_, positive_infinity_count_, negative_infinity_count_};
-  if (limbs_ == decltype(limbs_){}) return value;
-  // A sign bit above the others, to whole bytes. Of a negative number the inverse has as many.
-  auto limbs = limbs_;
-  if (Negative()) {
-    for (uint64_t& limb : limbs) limb = ~limb;
+absl::Span<const std::byte> ExactSum<F>::units() const {
+  // Limbs that only repeat the sign say nothing; of a negative number the inverse is as wide.
+  const uint64_t sign = Negative() ? ~uint64_t{0} : 0;
+  size_t size = kLimbs;
+  while (size > 0 && limbs_[size - 1] == sign) --size;
+  if (size == 0 && sign == 0) return {};
+  size_t bytes = 1;  // A sign bit above the others, to whole bytes.
+  if (size > 0) {
+    const auto width = static_cast<size_t>(std::bit_width(limbs_[size - 1] ^ sign));
+    bytes += 8 * (size - 1) + width / 8;
   }
-  value.units.resize(static_cast<size_t>(BitWidth(limbs)) / 8 + 1);
-  std::memcpy(value.units.data(), limbs_.data(), value.units.size());
-  return value;
+  return {reinterpret_cast<const std::byte*>(limbs_.data()), bytes};  // NOLINT(*-cast)
+}
+
+template <typename F>
+ExactSumValue ExactSum<F>::ToValue() const {
+  const absl::Span<const std::byte> bytes = units();
+  return {{reinterpret_cast<const char*>(bytes.data()), bytes.size()},  // NOLINT(*-cast)
+          nan_count_,
+          positive_infinity_count_,
+          negative_infinity_count_};
 }
 
 template <typename F>

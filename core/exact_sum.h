@@ -7,6 +7,7 @@
 
 #include <array>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <type_traits>
@@ -57,6 +58,11 @@ class ExactSum {
   [[nodiscard]] F ToNearest() const;
 
   [[nodiscard]] ExactSumValue ToValue() const;
+  /// The parts of that value, without a copy.
+  [[nodiscard]] absl::Span<const std::byte> units() const;
+  [[nodiscard]] uint64_t nan_count() const { return nan_count_; }
+  [[nodiscard]] uint64_t positive_infinity_count() const { return positive_infinity_count_; }
+  [[nodiscard]] uint64_t negative_infinity_count() const { return negative_infinity_count_; }
   /// INVALID_ARGUMENT where the value is wider than a sum of 2^63 values of F can be.
   static absl::StatusOr<ExactSum> FromValue(const ExactSumValue& value);
   /// Merge, refusing sums that leave the range: for values from outside.
@@ -69,6 +75,11 @@ class ExactSum {
   static constexpr int kBits = std::is_same_v<F, float> ? 149 + 128 + 64 : 1074 + 1024 + 64;
   static constexpr int kLimbs = (kBits + 63) / 64;
 
+ public:
+  /// Bytes of the widest sum's units.
+  static constexpr size_t kMostUnitBytes = size_t{8} * kLimbs;
+
+ private:
   void AddShifted(unsigned __int128 magnitude, int shift, bool negative);
   [[nodiscard]] bool Negative() const { return (limbs_[kLimbs - 1] >> 63U) != 0; }
   [[nodiscard]] double Round(int precision) const;

@@ -190,6 +190,25 @@ TYPED_TEST(ExactSumTest, TravelsAsAMinimalInteger) {
   EXPECT_EQ(unit.ToValue().units, std::string("\x80\x00", 2));
   unit.AddTimes(-std::numeric_limits<F>::denorm_min(), 129);
   EXPECT_EQ(unit.ToValue().units, std::string("\xff"));
+  // Around the ends of a word of 64 bits.
+  for (const unsigned bits : {56U, 63U, 64U, 120U, 128U}) {
+    ExactSum<F> power;
+    power.AddUnits(static_cast<__int128>(1), static_cast<int>(bits));
+    std::string bytes(bits / 8, '\0');
+    bytes += static_cast<char>(1U << (bits % 8));
+    const std::string zero(bits % 8 == 7 ? 1 : 0, '\0');
+    EXPECT_EQ(power.ToValue().units, bytes + zero) << "2^" << bits;
+    power.AddUnits(-1, 0);
+    power.AddUnits(-1, static_cast<int>(bits) + 1);  // -2^bits - 1
+    bytes = std::string(bits / 8, '\xff');
+    bytes += static_cast<char>(~(1U << (bits % 8)));
+    EXPECT_EQ(power.ToValue().units, bytes + std::string(zero.size(), '\xff')) << "-2^" << bits;
+    power.AddUnits(1, 0);  // -2^bits
+    bytes = std::string(bits / 8, '\0');
+    if (bits % 8 == 7) bytes += '\x80';
+    if (bits % 8 != 7) bytes += static_cast<char>(0U - (1U << (bits % 8)));
+    EXPECT_EQ(power.ToValue().units, bytes) << "-2^" << bits;
+  }
 }
 
 TYPED_TEST(ExactSumTest, RefusesWhatNoSumCanBe) {
