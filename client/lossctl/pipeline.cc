@@ -29,19 +29,24 @@ class Window {
  public:
   explicit Window(uint64_t size) : begins_(size) {}
 
-  /// Waits for room; the number of the next request, or nothing once the window is closed.
-  bool Next(uint64_t* id) {
+  /// The numbers of the next requests, [first, last), once half the window is free: requests that are
+  /// written together leave in one packet, and a thread is woken for many. None once it is closed.
+  struct Batch {
+    uint64_t first, last;
+  };
+  Batch Next() {
     std::unique_lock<std::mutex> lock(mutex_);
-    room_.wait(lock, [this] { return closed_ || written_ - answered_ < begins_.size(); });
-    if (closed_) return false;
-    *id = written_++;
-    begins_[*id % begins_.size()] = Clock::now();
-    return true;
+    room_.wait(lock, [this] { return closed_ || HalfFree(); });
+    if (closed_) return {written_, written_};
+    const Batch batch = {written_, answered_ + begins_.size()};
+    const Clock::time_point now = Clock::now();
+    for (; written_ < batch.last; ++written_) begins_[written_ % begins_.size()] = now;
+    return batch;
   }
   Clock::time_point Answer(uint64_t id) {
     const std::lock_guard<std::mutex> lock(mutex_);
     ++answered_;
-    room_.notify_one();
+    if (HalfFree()) room_.notify_one();
     return begins_[id % begins_.size()];
   }
   void Close() {
@@ -51,6 +56,9 @@ class Window {
   }
 
  private:
+  // With mutex_ held.
+  [[nodiscard]] bool HalfFree() const { return (written_ - answered_) * 2 <= begins_.size(); }
+
   std::mutex mutex_;
   std::condition_variable room_;
   std::vector<Clock::time_point> begins_;
@@ -75,9 +83,17 @@ absl::Status RunPipeline(const std::string& server, const ClientOptions& options
   std::thread writer([&] {
     v1::EvaluateManyRequest message;
     ToWire(request, message.mutable_request());
-    for (uint64_t id = 0; more() && window.Next(&id);) {
-      message.set_id(id);
-      if (!stream->Write(message)) break;
+    const auto write = [&](Window::Batch batch) {
+      for (uint64_t id = batch.first; id < batch.last; ++id) {
+        message.set_id(id);
+        // gRPC keeps what is hinted until something that is not follows.
+        grpc::WriteOptions together;
+        if (id + 1 < batch.last) together.set_buffer_hint();
+        if (!stream->Write(message, together)) return false;
+      }
+      return batch.first < batch.last;
+    };
+    while (more() && write(window.Next())) {
     }
     stream->WritesDone();
   });
