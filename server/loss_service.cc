@@ -28,54 +28,49 @@
 namespace lossd {
 namespace {
 
-/// One call of Evaluate; deletes itself at its end.
-class UnaryCall {
- public:
-  /// Ends the call by `reactor`.
-  void Start(const EvaluationContext& context, const grpc::ByteBuffer& bytes,
-             grpc::ByteBuffer* response, grpc::ServerUnaryReactor* reactor) {
-    response_ = response;
-    reactor_ = reactor;
-    // From the first byte on: what is refused has not been copied.
-    auto reservation = context.budget->Reserve(bytes.Length());
-    if (!reservation.ok()) return End(reservation.status(), {});
-    auto request = ReadRequest(bytes, context.plan_limits, context.forms);
-    if (!request.ok()) {
-      *reservation = MemoryBudget::Reservation();
-      return End(request.status(), {});
-    }
-    EvaluateRequestAsync(context, *std::move(request), *std::move(reservation), cancelled_,
-                         [this](const absl::Status& status, std::vector<grpc::Slice> encoded) {
-                           End(status, std::move(encoded));
-                         });
-  }
+/// Reads a request. `reservation`, for its bytes, is made first: what is refused has not been
+/// copied.
+absl::StatusOr<IncomingRequest> Admit(const EvaluationContext& context,
+                                      const grpc::ByteBuffer& bytes,
+                                      MemoryBudget::Reservation* reservation) {
+  auto reserved = context.budget->Reserve(bytes.Length());
+  if (!reserved.ok()) return reserved.status();
+  auto request = ReadRequest(bytes, context.plan_limits, context.forms);
+  if (request.ok()) *reservation = *std::move(reserved);
+  return request;
+}
 
-  /// Outlives the call.
-  [[nodiscard]] std::shared_ptr<std::atomic<bool>> cancelled() const { return cancelled_; }
+/// The answer to a small call.
+absl::StatusOr<std::vector<grpc::Slice>> EvaluateSmall(const EvaluationContext& context,
+                                                       const grpc::ByteBuffer& bytes) {
+  MemoryBudget::Reservation reservation;
+  auto request = Admit(context, bytes, &reservation);
+  if (!request.ok()) return request.status();
+  return EvaluateSmallRequest(context, *std::move(request), std::move(reservation));
+}
 
- private:
-  void End(const absl::Status& status, std::vector<grpc::Slice> response) {
-    if (status.ok()) *response_ = grpc::ByteBuffer(response.data(), response.size());
-    grpc::ServerUnaryReactor* const reactor = reactor_;
-    delete this;
-    reactor->Finish(ToGrpc(status));
-  }
-
-  const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
-  grpc::ByteBuffer* response_ = nullptr;
-  grpc::ServerUnaryReactor* reactor_ = nullptr;
-};
-
-/// Of calls that take their time: tells them when they are cancelled.
+/// A call that takes its time, and is told where it is cancelled.
 class UnaryReactor final : public grpc::ServerUnaryReactor {
  public:
-  explicit UnaryReactor(std::shared_ptr<std::atomic<bool>> cancelled)
-      : cancelled_(std::move(cancelled)) {}
+  void Start(const EvaluationContext& context, const grpc::ByteBuffer& bytes,
+             grpc::ByteBuffer* response) {
+    MemoryBudget::Reservation reservation;
+    auto request = Admit(context, bytes, &reservation);
+    if (!request.ok()) return Finish(ToGrpc(request.status()));
+    EvaluateRequestAsync(
+        context, *std::move(request), std::move(reservation), cancelled_,
+        [this, response](const absl::Status& status, const std::vector<grpc::Slice>& encoded) {
+          if (status.ok()) *response = grpc::ByteBuffer(encoded.data(), encoded.size());
+          Finish(ToGrpc(status));
+        });
+  }
+
   void OnCancel() override { *cancelled_ = true; }
   void OnDone() override { delete this; }
 
  private:
-  const std::shared_ptr<std::atomic<bool>> cancelled_;
+  // Outlives the call.
+  const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
 };
 
 absl::Status CombineSummaries(const v1::CombineRequest& request, v1::CombineResponse* response) {
@@ -102,14 +97,18 @@ absl::Status CombineSummaries(const v1::CombineRequest& request, v1::CombineResp
 grpc::ServerUnaryReactor* LossService::Evaluate(grpc::CallbackServerContext* context,
                                                 const grpc::ByteBuffer* request,
                                                 grpc::ByteBuffer* response) {
-  auto* call = new UnaryCall();  // Deletes itself.
-  // gRPC wakes a thread of its own for the end of every reactor but its default one, which took a
-  // tenth of a small call's time. That one hears nothing of a cancellation, for which a short call
-  // has no use.
-  grpc::ServerUnaryReactor* const reactor = request->Length() <= kInlineBytes
-                                                ? context->DefaultReactor()
-                                                : new UnaryReactor(call->cancelled());
-  call->Start(context_, *request, response, reactor);
+  if (IsSmall(request->Length())) {
+    // gRPC wakes a thread of its own for the end of every reactor but its default one, which took a
+    // tenth of a small call's time. That one hears nothing of a cancellation, for which a short
+    // call has no use.
+    grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+    auto encoded = EvaluateSmall(context_, *request);
+    if (encoded.ok()) *response = grpc::ByteBuffer(encoded->data(), encoded->size());
+    reactor->Finish(ToGrpc(encoded.status()));
+    return reactor;
+  }
+  auto* reactor = new UnaryReactor();  // Deletes itself.
+  reactor->Start(context_, *request, response);
   return reactor;
 }
 

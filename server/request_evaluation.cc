@@ -11,8 +11,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "core/batch.h"
 #include "core/buffer.h"
+#include "core/error.h"
 #include "core/plan.h"
 #include "core/summary.h"
 #include "core/tensor.h"
@@ -58,45 +60,66 @@ std::string TypedResponse(const Plan& plan, const OutputBuffers& outputs, const 
   return response.SerializeAsString();
 }
 
-/// A request under way; owned by its tasks, and then by what gRPC still sends of it.
-struct Job : std::enable_shared_from_this<Job> {
+/// A request, what it is evaluated with and what it gives.
+struct Evaluation {
   IncomingRequest request;
-  MemoryBudget::Reservation request_reservation;
-  MemoryBudget::Reservation reservation;
   std::unique_ptr<BatchEvaluation> batch;
   OutputSizes sizes;
   OutputBuffers outputs;
-  Buffer storage;  // All outputs, one after the other.
-  std::atomic<int64_t> left = 0;
-  std::shared_ptr<const std::atomic<bool>> cancelled;
-  EvaluationDone done;
 
-  void Allocate() {
-    constexpr size_t kAlign = Buffer::kAlignment;
-    const auto rounded = [](size_t size) { return (size + kAlign - 1) / kAlign * kAlign; };
-    storage = Buffer(rounded(sizes.loss) + rounded(sizes.log_sum_exp) + rounded(sizes.grad_weight) +
-                     rounded(sizes.grad_target) + rounded(sizes.grad_input));
-    std::byte* at = storage.data();
+  explicit Evaluation(IncomingRequest incoming)
+      : request(std::move(incoming)), sizes(SizesOf(plan())) {}
+
+  [[nodiscard]] const Plan& plan() const { return *request.parsed.plan; }
+
+  /// Bytes of all outputs, each from a place that is aligned.
+  [[nodiscard]] size_t OutputBytes() const {
+    return Aligned(sizes.loss) + Aligned(sizes.log_sum_exp) + Aligned(sizes.grad_weight) +
+           Aligned(sizes.grad_target) + Aligned(sizes.grad_input);
+  }
+
+  /// For the outputs, of a request whose message holds `message`.
+  absl::StatusOr<MemoryBudget::Reservation> Reserve(
+      MemoryBudget* budget, const MemoryBudget::Reservation& message) const {
+    uint64_t bytes =
+        sizes.loss + sizes.log_sum_exp + sizes.grad_input + sizes.grad_target + sizes.grad_weight;
+    if (plan().target_kind() == TargetKind::kClassIndex) bytes += Labels::StoredBytes(plan());
+    if (plan().outputs().grad_weight) bytes += ClassSums::StoredBytes(plan());
+    return budget->Reserve(bytes, message);
+  }
+
+  /// Writes outputs from `at` on. Throws std::bad_alloc.
+  absl::Status Begin(std::byte* at) {
     const auto take = [&](size_t size) -> std::byte* {
-      return size == 0 ? nullptr : std::exchange(at, at + rounded(size));
+      return size == 0 ? nullptr : std::exchange(at, at + Aligned(size));
     };
     outputs = {take(sizes.loss), take(sizes.log_sum_exp), take(sizes.grad_input),
                take(sizes.grad_target), take(sizes.grad_weight)};
+    auto created = BatchEvaluation::Create(request.parsed.plan, request.parsed.operands, outputs);
+    if (!created.ok()) return created.status();
+    batch = *std::move(created);
+    return absl::OkStatus();
   }
 
-  /// The response, and whether it lends the outputs.
-  std::vector<grpc::Slice> Respond(bool* lends) {
+  /// The response, and whether it lends the outputs, which `owner` keeps.
+  std::vector<grpc::Slice> Respond(std::shared_ptr<const void> owner, bool* lends) {
     const Summary summary = batch->Finish();
-    SliceBuilder builder(shared_from_this());
+    SliceBuilder builder(std::move(owner));
     if (request.parsed.typed) {
-      *builder.text() = TypedResponse(*request.parsed.plan, outputs, sizes, summary);
+      *builder.text() = TypedResponse(plan(), outputs, sizes, summary);
     } else if (request.form != nullptr) {
       AppendRaw(request.form->frame(), summary, &builder);
     } else {
-      AppendRaw(FrameOf(*request.parsed.plan, FrameOf(summary)), summary, &builder);
+      AppendRaw(FrameOf(plan(), FrameOf(summary)), summary, &builder);
     }
     *lends = builder.lends();
     return builder.Take();
+  }
+
+ private:
+  static size_t Aligned(size_t size) {
+    constexpr size_t kAlign = Buffer::kAlignment;
+    return (size + kAlign - 1) / kAlign * kAlign;
   }
 
   void AppendRaw(const ResponseFrame& frame, const Summary& summary, SliceBuilder* to) const {
@@ -107,14 +130,45 @@ struct Job : std::enable_shared_from_this<Job> {
     to->Append(frame.grad_target, {outputs.grad_target, sizes.grad_target});
     to->Append(frame.grad_input, {outputs.grad_input, sizes.grad_input});
   }
+};
+
+/// Outputs that are lent to gRPC until they are sent.
+struct LentOutputs {
+  Buffer memory;
+  MemoryBudget::Reservation reservation;
+};
+
+/// A request under way; owned by its tasks, and then by what gRPC still sends of it.
+struct Job : std::enable_shared_from_this<Job> {
+  Evaluation evaluation;
+  MemoryBudget::Reservation request_reservation;
+  MemoryBudget::Reservation reservation;
+  Buffer outputs;
+  std::atomic<int64_t> left = 0;
+  std::shared_ptr<const std::atomic<bool>> cancelled;
+  EvaluationDone done;
+
+  explicit Job(Evaluation begun) : evaluation(std::move(begun)) {}
+
+  absl::Status Begin(const EvaluationContext& context) {
+    auto reserved = evaluation.Reserve(context.budget, request_reservation);
+    if (!reserved.ok()) return reserved.status();
+    reservation = *std::move(reserved);
+    try {
+      outputs = Buffer(evaluation.OutputBytes());
+      return evaluation.Begin(outputs.data());
+    } catch (const std::bad_alloc&) {
+      return OutOfMemory();
+    }
+  }
 
   /// A client that has its answer finds what its request took of the budget free. The memory
   /// follows when this job goes, at once, which the answer need not wait for; but a job that lends
   /// its outputs lives until they are sent.
   void End(absl::Status status, std::vector<grpc::Slice> response, bool lent) {
     if (lent) {
-      batch.reset();
-      request = IncomingRequest();
+      evaluation.batch.reset();
+      evaluation.request = IncomingRequest();
     } else {
       reservation = MemoryBudget::Reservation();
     }
@@ -127,7 +181,7 @@ struct Job : std::enable_shared_from_this<Job> {
     bool lent = false;
     std::vector<grpc::Slice> response;
     try {
-      response = Respond(&lent);
+      response = evaluation.Respond(shared_from_this(), &lent);
     } catch (const std::bad_alloc&) {
       return End(OutOfMemory(), {}, false);
     }
@@ -135,53 +189,53 @@ struct Job : std::enable_shared_from_this<Job> {
   }
 };
 
-absl::Status Prepare(const EvaluationContext& context, Job* job) {
-  const ParsedRequest& parsed = job->request.parsed;
-  const Plan& plan = *parsed.plan;
-  job->sizes = SizesOf(plan);
-  const OutputSizes& sizes = job->sizes;
-  uint64_t bytes =
-      sizes.loss + sizes.log_sum_exp + sizes.grad_input + sizes.grad_target + sizes.grad_weight;
-  if (plan.target_kind() == TargetKind::kClassIndex) bytes += Labels::StoredBytes(plan);
-  if (plan.outputs().grad_weight) bytes += ClassSums::StoredBytes(plan);
-  auto reservation = context.budget->Reserve(bytes);
-  if (!reservation.ok()) return reservation.status();
-  job->reservation = *std::move(reservation);
-  job->Allocate();
-  auto batch = BatchEvaluation::Create(parsed.plan, parsed.operands, job->outputs);
-  if (!batch.ok()) return batch.status();
-  job->batch = *std::move(batch);
-  return absl::OkStatus();
-}
-
 }  // namespace
+
+absl::StatusOr<std::vector<grpc::Slice>> EvaluateSmallRequest(
+    const EvaluationContext& context, IncomingRequest request,
+    MemoryBudget::Reservation reservation) {
+  static thread_local Scratch scratch;
+  static thread_local Buffer kept;
+  Evaluation evaluation(std::move(request));
+  auto reserved = evaluation.Reserve(context.budget, reservation);
+  if (!reserved.ok()) return reserved.status();
+  try {
+    std::shared_ptr<LentOutputs> owner;
+    std::byte* outputs = nullptr;
+    if (evaluation.OutputBytes() <= kLentBytes) {  // None of them is lent.
+      if (kept.size() == 0) kept = Buffer(kLentBytes);
+      outputs = kept.data();
+    } else {
+      owner = std::make_shared<LentOutputs>();
+      owner->memory = Buffer(evaluation.OutputBytes());
+      outputs = owner->memory.data();
+    }
+    LOSSD_RETURN_IF_ERROR(evaluation.Begin(outputs));
+    for (int64_t i = 0; i < evaluation.batch->tasks(); ++i) evaluation.batch->RunTask(i, &scratch);
+    bool lent = false;
+    auto response = evaluation.Respond(owner, &lent);
+    if (lent) owner->reservation = *std::move(reserved);
+    return response;
+  } catch (const std::bad_alloc&) {
+    return OutOfMemory();
+  }
+}
 
 void EvaluateRequestAsync(const EvaluationContext& context, IncomingRequest request,
                           MemoryBudget::Reservation reservation,
                           std::shared_ptr<const std::atomic<bool>> cancelled, EvaluationDone done) {
-  auto job = std::make_shared<Job>();
-  job->request = std::move(request);
+  auto job = std::make_shared<Job>(Evaluation(std::move(request)));
   job->request_reservation = std::move(reservation);
   job->cancelled = std::move(cancelled);
   job->done = std::move(done);
-  absl::Status status;
-  try {
-    status = Prepare(context, job.get());
-  } catch (const std::bad_alloc&) {
-    status = OutOfMemory();
-  }
+  absl::Status status = job->Begin(context);
   if (!status.ok()) return job->End(std::move(status), {}, false);
-  const int64_t tasks = job->batch->tasks();
-  if (job->request.parsed.operands.input.size() <= kInlineBytes) {
-    static thread_local Scratch scratch;
-    for (int64_t i = 0; i < tasks; ++i) job->batch->RunTask(i, &scratch);
-    return job->Finish();
-  }
+  const int64_t tasks = job->evaluation.batch->tasks();
   job->left = tasks;
   const auto queue = WorkerPool::NewQueue();
   for (int64_t i = 0; i < tasks; ++i) {
     context.pool->Submit(queue, [job, i](Scratch* scratch) {
-      if (!*job->cancelled) job->batch->RunTask(i, scratch);
+      if (!*job->cancelled) job->evaluation.batch->RunTask(i, scratch);
       if (--job->left == 0) job->Finish();
     });
   }

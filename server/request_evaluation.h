@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "core/plan.h"
 #include "proto/codec/request_form.h"
 #include "server/engine/idle_watch.h"
@@ -35,17 +36,26 @@ struct EvaluationContext {
   std::chrono::milliseconds idle_stream{60'000};
 };
 
+/// Whether a request is evaluated where it arrived, by its message or by its input: handing it to a
+/// worker would cost as much as evaluating it.
+inline bool IsSmall(size_t bytes) { return bytes <= (size_t{32} << 10U); }
+inline bool IsSmall(const IncomingRequest& request) {
+  return IsSmall(request.parsed.operands.input.size());
+}
+
+/// Evaluates a small request; the encoded v1.EvaluateResponse. `reservation` is for the request
+/// itself: it has been given back, as has that for the results, unless they are lent.
+absl::StatusOr<std::vector<grpc::Slice>> EvaluateSmallRequest(
+    const EvaluationContext& context, IncomingRequest request,
+    MemoryBudget::Reservation reservation);
+
 /// Gets the status and, where it is OK, the encoded v1.EvaluateResponse.
 using EvaluationDone = std::function<void(absl::Status, std::vector<grpc::Slice>)>;
 
-/// Input bytes up to which a request is evaluated where it arrived: handing it to a worker costs as
-/// much as evaluating it.
-inline constexpr size_t kInlineBytes = size_t{32} << 10U;
-
-/// Evaluates `request` and calls `done` once: before returning, where labels are bad or it is
-/// small, or later from a worker thread. `reservation` is for the request itself; it has been given
-/// back when `done` is called, as has that for the results, unless they are lent. Where `cancelled`
-/// becomes true the tasks that have not begun are dropped and `done` gets CANCELLED.
+/// Evaluates `request` and calls `done` once: before returning, where labels are bad, or later from
+/// a worker thread. `reservation` is for the request itself; it has been given back when `done` is
+/// called, as has that for the results, unless they are lent. Where `cancelled` becomes true the
+/// tasks that have not begun are dropped and `done` gets CANCELLED.
 void EvaluateRequestAsync(const EvaluationContext& context, IncomingRequest request,
                           MemoryBudget::Reservation reservation,
                           std::shared_ptr<const std::atomic<bool>> cancelled, EvaluationDone done);

@@ -20,11 +20,12 @@ absl::Status OutOfMemory() {
   return status;
 }
 
-absl::StatusOr<MemoryBudget::Reservation> MemoryBudget::Reserve(uint64_t bytes) {
-  if (bytes > limit_) {
-    return FieldError(
-        absl::StatusCode::kResourceExhausted, "", "MEMORY_LIMIT",
-        absl::StrCat("the request needs ", bytes, " bytes of memory; expected at most ", limit_));
+absl::StatusOr<MemoryBudget::Reservation> MemoryBudget::Reserve(uint64_t bytes,
+                                                                const Reservation& held) {
+  if (bytes > limit_ - held.bytes()) {
+    return FieldError(absl::StatusCode::kResourceExhausted, "", "MEMORY_LIMIT",
+                      absl::StrCat("the request needs ", held.bytes() + bytes,
+                                   " bytes of memory; expected at most ", limit_));
   }
   uint64_t used = used_.load();
   while (used <= limit_ - bytes) {

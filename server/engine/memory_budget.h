@@ -32,6 +32,8 @@ class MemoryBudget {
       if (budget_ != nullptr) budget_->used_ -= bytes_;
     }
 
+    [[nodiscard]] uint64_t bytes() const { return budget_ == nullptr ? 0 : bytes_; }
+
    private:
     MemoryBudget* budget_ = nullptr;
     uint64_t bytes_ = 0;
@@ -39,9 +41,11 @@ class MemoryBudget {
 
   explicit MemoryBudget(uint64_t limit) : limit_(limit) {}
 
-  /// RESOURCE_EXHAUSTED, reason MEMORY_LIMIT where the request alone is above the limit, or
-  /// MEMORY_BUSY with a time to wait where others hold too much.
-  absl::StatusOr<Reservation> Reserve(uint64_t bytes);
+  /// For a request that holds `held` already: RESOURCE_EXHAUSTED, reason MEMORY_LIMIT where the
+  /// request alone is above the limit, or MEMORY_BUSY with a time to wait where others hold too
+  /// much.
+  absl::StatusOr<Reservation> Reserve(uint64_t bytes, const Reservation& held);
+  absl::StatusOr<Reservation> Reserve(uint64_t bytes) { return Reserve(bytes, Reservation()); }
 
   [[nodiscard]] uint64_t limit() const { return limit_; }
   [[nodiscard]] uint64_t used() const { return used_; }

@@ -183,5 +183,45 @@ TEST(RequestEvaluation, MemoryIsBackBeforeTheAnswer) {
   EXPECT_EQ(lent.after, 0U);
 }
 
+std::string Joined(const std::vector<grpc::Slice>& slices) {
+  std::string all;
+  for (const grpc::Slice& slice : slices) all.append(slice.begin(), slice.end());
+  return all;
+}
+
+// What a thread keeps for the next small request is not what an answer is made of.
+TEST(RequestEvaluation, SmallAnswersHoldWhatIsLentAndNoMore) {
+  MemoryBudget budget(uint64_t{1} << 20U);
+  RequestForms forms;
+  EvaluationContext context;
+  context.budget = &budget;
+  context.forms = &forms;
+  const auto evaluate = [&](const OwnedProblem& problem) {
+    const std::string message = MakeRequest(problem).SerializeAsString();
+    auto request = ReadRequest(InPieces(message, message.size()), {}, &forms);
+    EXPECT_TRUE(IsSmall(*request));
+    return EvaluateSmallRequest(context, *std::move(request), {});
+  };
+  for (const int64_t positions : {8, 600}) {  // Gradients of 320 and of 24,000 bytes.
+    OwnedProblem other = Zeros(positions, 10, true);
+    other.input.bytes[3] = std::byte{0x40};  // 2 for 0.
+    auto first = evaluate(Zeros(positions, 10, true));
+    ASSERT_TRUE(first.ok()) << first.status();
+    const std::string answer = Joined(*first);
+    const auto lent = static_cast<uint64_t>(positions) * 10 * sizeof(float);
+    EXPECT_EQ(budget.used() >= lent, positions == 600);
+    EXPECT_EQ(budget.used() == 0, positions == 8);
+    auto second = evaluate(other);
+    ASSERT_TRUE(second.ok()) << second.status();
+    EXPECT_TRUE(Joined(*second) != answer);
+    EXPECT_TRUE(Joined(*first) == answer);
+    first->clear();
+    second->clear();
+    EXPECT_EQ(budget.used(), 0U);
+  }
+  const auto all = budget.Reserve(budget.limit());
+  EXPECT_EQ(evaluate(Zeros(8, 10, true)).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
 }  // namespace
 }  // namespace lossd::testing

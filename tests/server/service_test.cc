@@ -334,5 +334,20 @@ TEST(ServerStart, AStreamAboveTheBudgetIsRefusedAtItsHeader) {
   EXPECT_TRUE(CallUnary(&server.stub(), Rows(8, 10)).ok());
 }
 
+// A call holds its message beside its results: either alone would fit.
+TEST(ServerStart, ACallWhoseMessageAndResultsExceedTheBudget) {
+  for (const int64_t rows : {60, 2000}) {  // Evaluated where they arrive, and by the pool.
+    OwnedProblem problem = Rows(rows, 100);
+    ServerOptions options;
+    options.max_memory_bytes = problem.input.bytes.size() * 3 / 2;
+    TestServer server(options);
+    const auto status = CallUnary(&server.stub(), problem).status();
+    ExpectError(status, absl::StatusCode::kResourceExhausted, "", "MEMORY_LIMIT");
+    problem.outputs.grad_input = false;
+    EXPECT_TRUE(CallUnary(&server.stub(), problem).ok());
+    EXPECT_TRUE(server.MemoryIsBack());
+  }
+}
+
 }  // namespace
 }  // namespace lossd::testing
