@@ -11,7 +11,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "client/cpp/request_plan.h"
+#include "client/cpp/retry.h"
 #include "client/cpp/stream_call.h"
 #include "client/cpp/unary_call.h"
 #include "client/cpp/wire.h"
@@ -65,12 +67,18 @@ class GrpcClient final : public Client {
       Prepare(&context);
       return unary_.Run(request, &context, result);
     }
-    auto context = std::make_unique<grpc::ClientContext>();
-    Prepare(context.get());
     auto plan = MakePlan(request);
     if (!plan.ok()) return plan.status();
     PrepareResult(request, **plan, result);
-    return RunStreamCall(request, **plan, channel_, std::move(context), result);
+    const absl::Time deadline = DeadlineOf(options_);
+    const auto attempt = [&] {
+      auto context = std::make_unique<grpc::ClientContext>();
+      PrepareContext(options_, deadline, context.get());
+      return RunStreamCall(request, **plan, channel_, std::move(context), result);
+    };
+    // Functions are called front to back, once.
+    if (request.read_input || request.take_grad_input) return attempt();
+    return CallWithRetries(deadline, attempt);
   }
 
   absl::StatusOr<Summary> Combine(absl::Span<const Summary> summaries) override {
@@ -107,7 +115,9 @@ class GrpcClient final : public Client {
   }
 
  private:
-  void Prepare(grpc::ClientContext* context) const { PrepareContext(options_, context); }
+  void Prepare(grpc::ClientContext* context) const {
+    PrepareContext(options_, DeadlineOf(options_), context);
+  }
 
   static bool UseStream(const CrossEntropyRequest& request) {
     if (request.read_input || request.take_grad_input) return true;

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "client/cpp/lossd/client.h"
 #include "lossd/v1/service.pb.h"
 
@@ -19,8 +20,11 @@ namespace lossd {
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& address,
                                                            const ClientOptions& options);
 
+/// When a call that begins now must have ended.
+absl::Time DeadlineOf(const ClientOptions& options);
 /// Deadline and token.
-void PrepareContext(const ClientOptions& options, grpc::ClientContext* context);
+void PrepareContext(const ClientOptions& options, absl::Time deadline,
+                    grpc::ClientContext* context);
 
 /// The options and the weight.
 void SetCriterion(const CrossEntropyRequest& request, v1::Criterion* criterion);

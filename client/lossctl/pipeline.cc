@@ -77,7 +77,7 @@ absl::Status RunPipeline(const std::string& server, const ClientOptions& options
   if (!channel.ok()) return channel.status();
   const auto stub = v1::LossService::NewStub(*channel);
   grpc::ClientContext context;
-  PrepareContext(options, &context);
+  PrepareContext(options, DeadlineOf(options), &context);
   const auto stream = stub->EvaluateMany(&context);
   Window window(static_cast<uint64_t>(outstanding));
   std::thread writer([&] {

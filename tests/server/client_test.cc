@@ -1,5 +1,5 @@
-// The C++ client where results are used again, where requests and answers are like others and not
-// quite, and where calls are tried again.
+// The C++ client where results are used again, and where requests and answers are like others and
+// not quite.
 #include "client/cpp/lossd/client.h"
 
 #include <grpcpp/grpcpp.h>
@@ -122,16 +122,6 @@ class Scripted final : public v1::LossService::Service {
   v1::EvaluateResponse answer;
 };
 
-std::unique_ptr<grpc::Server> Serve(v1::LossService::Service* service, std::string* address) {
-  int port = 0;
-  grpc::ServerBuilder builder;
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-  builder.RegisterService(service);
-  auto server = builder.BuildAndStart();
-  *address = "127.0.0.1:" + std::to_string(port);
-  return server;
-}
-
 // Answers of another version, and of no server of ours.
 TEST(CppClient, AnswersThatAreOtherwise) {
   const OwnedProblem problem = MakeIndex(DType::kFloat32, {2, 3}, {1, 2, 3, 4, 5, 6}, {0, 2});
@@ -222,56 +212,6 @@ TEST(CppClient, LendsLargeTensorsThatHaveAnOwner) {
   const auto result = (*client)->CrossEntropy(request);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(Difference(ResultsOf(*result), *RunBatch(*problem)), "");
-}
-
-/// Cannot be reached, but for GetServerInfo at its third call.
-class Flaky final : public v1::LossService::Service {
- public:
-  grpc::Status Evaluate(grpc::ServerContext* /*context*/, const v1::EvaluateRequest* /*request*/,
-                        v1::EvaluateResponse* /*response*/) override {
-    ++calls;
-    return {grpc::UNAVAILABLE, "away"};
-  }
-  grpc::Status GetServerInfo(grpc::ServerContext* /*context*/,
-                             const v1::GetServerInfoRequest* /*request*/,
-                             v1::GetServerInfoResponse* response) override {
-    if (++calls <= 2) return {grpc::UNAVAILABLE, "away"};
-    response->set_version("3rd");
-    return grpc::Status::OK;
-  }
-  grpc::Status EvaluateStream(
-      grpc::ServerContext* /*context*/,
-      grpc::ServerReaderWriter<v1::EvaluateStreamResponse, v1::EvaluateStreamRequest>* /*stream*/)
-      override {
-    ++calls;
-    return {grpc::UNAVAILABLE, "away"};
-  }
-  std::atomic<int> calls = 0;
-};
-
-TEST(CppClient, TriesAgainWhatCanBeReplayed) {
-  Flaky service;
-  std::string address;
-  const auto server = Serve(&service, &address);
-  auto client = Client::Connect(address);
-  const auto info = (*client)->GetServerInfo();
-  ASSERT_TRUE(info.ok()) << info.status();
-  EXPECT_EQ(info->version(), "3rd");
-  EXPECT_EQ(service.calls, 3);
-
-  // Four attempts, and no fifth.
-  service.calls = 0;
-  const OwnedProblem problem = ManyRows();
-  CrossEntropyRequest request = RequestOf(problem);
-  request.transport = Transport::kUnary;
-  EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(service.calls, 4);
-
-  // Streams are not kept for another attempt.
-  service.calls = 0;
-  request.transport = Transport::kStream;
-  EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(service.calls, 1);
 }
 
 }  // namespace

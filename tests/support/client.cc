@@ -1,8 +1,14 @@
 #include "tests/support/client.h"
 
+#include <grpcpp/grpcpp.h>
+
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <string>
 #include <vector>
+
+#include "lossd/v1/service.grpc.pb.h"
 
 namespace lossd::testing {
 
@@ -33,6 +39,16 @@ OwnedProblem ManyRows() {
                                    std::vector<double>(static_cast<size_t>(kRows), 5.0));
   problem.outputs.grad_input = true;
   return problem;
+}
+
+std::unique_ptr<grpc::Server> Serve(v1::LossService::Service* service, std::string* address) {
+  int port = 0;
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(service);
+  auto server = builder.BuildAndStart();
+  *address = "127.0.0.1:" + std::to_string(port);
+  return server;
 }
 
 }  // namespace lossd::testing

@@ -1,8 +1,14 @@
-// Problems as the C++ client takes them, for tests.
+// Problems as the C++ client takes them, and servers that it is tried on.
 #ifndef LOSSD_TESTS_SUPPORT_CLIENT_H_
 #define LOSSD_TESTS_SUPPORT_CLIENT_H_
 
+#include <grpcpp/server.h>
+
+#include <memory>
+#include <string>
+
 #include "client/cpp/lossd/client.h"
+#include "lossd/v1/service.grpc.pb.h"
 #include "tests/support/problem.h"
 
 namespace lossd::testing {
@@ -15,6 +21,9 @@ Results ResultsOf(const CrossEntropyResult& result);
 
 /// 700 rows of 300 classes with one label, the gradient wanted: several chunks and tasks.
 OwnedProblem ManyRows();
+
+/// Serves a service of the test's own on a free port.
+std::unique_ptr<grpc::Server> Serve(v1::LossService::Service* service, std::string* address);
 
 }  // namespace lossd::testing
 

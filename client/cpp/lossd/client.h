@@ -114,7 +114,8 @@ struct CrossEntropyRequest {
   /// front to back, from the calling thread; the request then travels as a stream. What was given
   /// is void unless the call's status is OK.
   std::function<void(absl::Span<const std::byte> bytes)> take_grad_input;
-  /// Called as a stream goes on with the bytes sent and received so far, from the calling thread.
+  /// Called as a stream goes on with the bytes sent and received so far, from the calling thread;
+  /// they begin at 0 again where the call is made again.
   std::function<void(uint64_t sent, uint64_t received)> progress;
 };
 
@@ -138,8 +139,9 @@ struct ClientOptions {
   absl::Duration timeout = absl::InfiniteDuration();
 };
 
-/// A connection to a server. Thread-safe. Calls block; UNAVAILABLE ones are tried again, with four
-/// attempts at most within their timeout, unless they are streams or messages of more than 2 MiB.
+/// A connection to a server. Thread-safe. Calls block. UNAVAILABLE ones are made again, with four
+/// attempts at most within their timeout, but for messages of more than 2 MiB, and streams from or
+/// to functions.
 class Client {
  public:
   /// `address` is HOST:PORT or unix:PATH. Connects at the first call.

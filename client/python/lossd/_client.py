@@ -1,12 +1,13 @@
 """The client: one call for a loss, over one message or a stream."""
 
 import dataclasses
+import functools
 import json
 
 import grpc
 import numpy as np
 
-from . import _errors, _stream, _tensors
+from . import _errors, _retry, _stream, _tensors
 from .v1 import criterion_pb2, service_pb2, service_pb2_grpc, tensor_pb2
 
 _REDUCTIONS = {
@@ -18,7 +19,8 @@ _REDUCTIONS = {
 # Messages stay below what every server accepts; more goes by stream.
 _UNARY_BYTES = 1 << 20
 
-# Calls without effect are tried again where the server could not be reached.
+# Calls of one message are made again by gRPC where the server could not be reached, as often as
+# streams by _retry.
 _SERVICE_CONFIG = json.dumps({"methodConfig": [{
     "name": [{"service": "lossd.v1.LossService", "method": method}
              for method in ("Evaluate", "Combine", "GetServerInfo")],
@@ -124,6 +126,8 @@ class Client:
                    # What may be sent again is kept up to this size: a message that does not go by
                    # stream fits.
                    ("grpc.per_rpc_retry_buffer_size", 2 << 20),
+                   # A server that comes back is found between the attempts.
+                   ("grpc.initial_reconnect_backoff_ms", 100),
                    # A server that is gone without a word ends its calls.
                    ("grpc.keepalive_time_ms", 60_000), ("grpc.keepalive_timeout_ms", 20_000)]
         if root_certificates is None:
@@ -190,26 +194,26 @@ class Client:
                                         top_k=top_k)
         problem = _Problem(input, target, weight, grad_output, criterion, outputs)
         stream = transport == "stream" or (transport == "auto" and problem.bytes() > _UNARY_BYTES)
-        call = dict(timeout=self._timeout if timeout is None else timeout,
-                    metadata=self._metadata)
+        timeout = self._timeout if timeout is None else timeout
         try:
-            return (self._by_stream(problem, chunk_bytes, call) if stream
-                    else self._by_message(problem, call))
+            if stream:
+                return _retry.call(functools.partial(self._by_stream, problem, chunk_bytes), timeout)
+            return self._by_message(problem, timeout)
         except grpc.RpcError as error:
             raise _errors.from_rpc_error(error) from None
 
-    def _by_message(self, problem, call):
-        response = self._stub.Evaluate(problem.request(), **call)
+    def _by_message(self, problem, timeout):
+        response = self._stub.Evaluate(problem.request(), timeout=timeout, metadata=self._metadata)
         arrays = {name: _tensors.from_tensor(getattr(response, name))
                   for name in ("loss", "log_sum_exp", "grad_weight", "grad_target", "grad_input")
                   if response.HasField(name)}
         return _result(arrays, response.summary)
 
-    def _by_stream(self, problem, chunk_bytes, call):
+    def _by_stream(self, problem, chunk_bytes, timeout):
         requests = _stream.messages(problem.header(), problem.input, problem.target,
                                     problem.grad_output, max(1, chunk_bytes))
         outputs = None
-        for reply in self._stub.EvaluateStream(requests, **call):
+        for reply in self._stub.EvaluateStream(requests, timeout=timeout, metadata=self._metadata):
             if outputs is None:
                 outputs = _stream.Outputs(problem.result_arrays())
             outputs.take(reply)
