@@ -29,8 +29,9 @@ class Window {
  public:
   explicit Window(uint64_t size) : begins_(size) {}
 
-  /// The numbers of the next requests, [first, last), once half the window is free: requests that are
-  /// written together leave in one packet, and a thread is woken for many. None once it is closed.
+  /// The numbers of the next requests, [first, last), once half the window is free: requests that
+  /// are written together leave in one packet, and a thread is woken for many. None once it is
+  /// closed.
   struct Batch {
     uint64_t first, last;
   };
