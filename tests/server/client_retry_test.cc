@@ -108,7 +108,7 @@ TEST(CppClientRetry, FindsAServerThatComesBack) {
     first.reset();
     absl::StatusOr<std::unique_ptr<Server>> second;
     std::thread starts([&] {
-      absl::SleepFor(absl::Milliseconds(150));
+      absl::SleepFor(absl::Milliseconds(50));
       second = Server::Start(options);
     });
     const auto result = (*client)->CrossEntropy(request);
