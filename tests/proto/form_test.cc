@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <random>
@@ -13,6 +14,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "core/exact_sum.h"
+#include "core/summary.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/request_form.h"
@@ -180,6 +183,32 @@ std::string Encoded(const Summary& summary) {
   v1::Summary wire;
   ToWire(summary, &wire);
   return wire.SerializeAsString();
+}
+
+// The most that there can be of every field.
+TEST(WireWrite, TheWidestSummary) {
+  for (const DType dtype : {DType::kFloat32, DType::kFloat64}) {
+    const OwnedProblem problem = MakeIndex(dtype, {1, 2}, {1, 2}, {0});
+    Summary summary = RunBatch(problem)->summary;
+    const SummaryFrame frame = FrameOf(summary);
+    uint64_t most = ~uint64_t{0};
+    const size_t width = dtype == DType::kFloat32 ? ExactSum<float>::kMostUnitBytes
+                                                  : ExactSum<double>::kMostUnitBytes;
+    for (AnyExactSum* sum : {&summary.loss_sum, &summary.normalizer}) {
+      const ExactSumValue value = {std::string(width, '\x81'), most, most - 1, most - 2};
+      *sum = *AnyExactSumFromValue(dtype, value);
+      most -= 3;
+    }
+    for (uint64_t* count :
+         {&summary.positions, &summary.ignored, &summary.correct, &summary.correct_top_k}) {
+      *count = most--;
+    }
+    std::string written;
+    AppendSummary(v1::EvaluateResponse::kSummaryFieldNumber, frame, summary, &written);
+    v1::EvaluateResponse expected;
+    ToWire(summary, expected.mutable_summary());
+    EXPECT_EQ(written, expected.SerializeAsString());
+  }
 }
 
 // Whatever bytes it takes for a summary, Protobuf finds the same in them.
