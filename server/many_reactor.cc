@@ -123,21 +123,13 @@ class ManyReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc:
     const uint64_t id = many.id;
     if (!many.request.ok()) return Send(id, many.request.status(), {});
     if (!reservation.ok()) return Send(id, reservation.status(), {});
-    if (IsSmall(*many.request)) {
-      auto response =
-          EvaluateSmallRequest(context_, *std::move(many.request), *std::move(reservation));
-      if (response.ok()) return Answer(id, absl::OkStatus(), *std::move(response));
-      return Answer(id, response.status(), {});
-    }
     EvaluateRequestAsync(context_, *std::move(many.request), *std::move(reservation), cancelled_,
                          [self = shared_from_this(), id](const absl::Status& status,
                                                          std::vector<grpc::Slice> response) {
-                           self->Answer(id, status, std::move(response));
+                           self->Send(id,
+                                      status.ok() ? status : WithFieldPrefix(status, "request."),
+                                      std::move(response));
                          });
-  }
-
-  void Answer(uint64_t id, const absl::Status& status, std::vector<grpc::Slice> response) {
-    Send(id, status.ok() ? status : WithFieldPrefix(status, "request."), std::move(response));
   }
 
   void Send(uint64_t id, const absl::Status& status, std::vector<grpc::Slice> response) {

@@ -22,6 +22,8 @@
 namespace lossd {
 namespace {
 
+constexpr char kCancelled[] = "the call was cancelled";
+
 /// Outputs that are lent to gRPC until they are sent.
 struct LentOutputs {
   Buffer memory;
@@ -66,7 +68,7 @@ struct Job : std::enable_shared_from_this<Job> {
   }
 
   void Finish() {
-    if (*cancelled) return End(absl::CancelledError("the call was cancelled"), {}, false);
+    if (*cancelled) return End(absl::CancelledError(kCancelled), {}, false);
     bool lent = false;
     std::vector<grpc::Slice> response;
     try {
@@ -115,6 +117,16 @@ absl::StatusOr<std::vector<grpc::Slice>> EvaluateSmallRequest(
 void EvaluateRequestAsync(const EvaluationContext& context, IncomingRequest request,
                           MemoryBudget::Reservation reservation,
                           std::shared_ptr<const std::atomic<bool>> cancelled, EvaluationDone done) {
+  if (*cancelled) {
+    reservation = MemoryBudget::Reservation();
+    return done(absl::CancelledError(kCancelled), {});
+  }
+  // A request without positions is small, too: it has no task that would end a job.
+  if (IsSmall(request)) {
+    auto response = EvaluateSmallRequest(context, std::move(request), std::move(reservation));
+    if (!response.ok()) return done(response.status(), {});
+    return done(absl::OkStatus(), *std::move(response));
+  }
   auto job = std::make_shared<Job>(Evaluation(std::move(request)));
   job->request_reservation = std::move(reservation);
   job->cancelled = std::move(cancelled);

@@ -52,10 +52,10 @@ absl::StatusOr<std::vector<grpc::Slice>> EvaluateSmallRequest(
 /// Gets the status and, where it is OK, the encoded v1.EvaluateResponse.
 using EvaluationDone = std::function<void(absl::Status, std::vector<grpc::Slice>)>;
 
-/// Evaluates `request` and calls `done` once: before returning, where labels are bad, or later from
-/// a worker thread. `reservation` is for the request itself; it has been given back when `done` is
-/// called, as has that for the results, unless they are lent. Where `cancelled` becomes true the
-/// tasks that have not begun are dropped and `done` gets CANCELLED.
+/// Evaluates `request` and calls `done` once: before returning, where labels are bad or it is
+/// small, or later from a worker thread. `reservation` is for the request itself; it has been given
+/// back when `done` is called, as has that for the results, unless they are lent. Where `cancelled`
+/// becomes true the tasks that have not begun are dropped and `done` gets CANCELLED.
 void EvaluateRequestAsync(const EvaluationContext& context, IncomingRequest request,
                           MemoryBudget::Reservation reservation,
                           std::shared_ptr<const std::atomic<bool>> cancelled, EvaluationDone done);

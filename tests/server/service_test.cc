@@ -334,6 +334,22 @@ TEST(ServerStart, AStreamAboveTheBudgetIsRefusedAtItsHeader) {
   EXPECT_TRUE(CallUnary(&server.stub(), Rows(8, 10)).ok());
 }
 
+// Weights fill a message that holds no position: there is no task for the pool.
+TEST(ServerStart, AMessageOfWeightsAlone) {
+  TestServer server;
+  constexpr int64_t kClasses = 9000;
+  OwnedProblem problem = Rows(0, kClasses);
+  problem.weight = MakeTensor(DType::kFloat32, {kClasses}, std::vector<double>(kClasses, 1.0));
+  const auto expected = RunBatch(problem);
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  const auto unary = CallUnary(&server.stub(), problem);
+  ASSERT_TRUE(unary.ok()) << unary.status();
+  EXPECT_EQ(Difference(*unary, *expected), "");
+  const auto many = CallMany(&server.stub(), {&problem});
+  ASSERT_TRUE(many[0].ok()) << many[0].status();
+  EXPECT_EQ(Difference(*many[0], *expected), "");
+}
+
 // A call holds its message beside its results: either alone would fit.
 TEST(ServerStart, ACallWhoseMessageAndResultsExceedTheBudget) {
   for (const int64_t rows : {60, 2000}) {  // Evaluated where they arrive, and by the pool.
