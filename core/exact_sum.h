@@ -35,10 +35,15 @@ struct ExactSumValue {
 template <typename F>
 class ExactSum {
   static_assert(std::is_same_v<F, float> || std::is_same_v<F, double>);
+  // From the unit to the greatest finite value, 63 bits of count, and a sign.
+  static constexpr int kBits = std::is_same_v<F, float> ? 149 + 128 + 64 : 1074 + 1024 + 64;
+  static constexpr int kLimbs = (kBits + 63) / 64;
 
  public:
   /// Exponent of the unit.
   static constexpr int kUnitExponent = std::is_same_v<F, float> ? -149 : -1074;
+  /// Bytes of the widest sum's units.
+  static constexpr size_t kMostUnitBytes = size_t{8} * kLimbs;
 
   void Add(F value) { AddTimes(value, 1); }
   /// Adds `value` `times` times over.
@@ -69,15 +74,6 @@ class ExactSum {
   [[nodiscard]] bool MergeWithoutOverflow(const ExactSum& other);
 
   bool operator==(const ExactSum&) const = default;
-
- private:
-  // From the unit to the greatest finite value, 63 bits of count, and a sign.
-  static constexpr int kBits = std::is_same_v<F, float> ? 149 + 128 + 64 : 1074 + 1024 + 64;
-  static constexpr int kLimbs = (kBits + 63) / 64;
-
- public:
-  /// Bytes of the widest sum's units.
-  static constexpr size_t kMostUnitBytes = size_t{8} * kLimbs;
 
  private:
   void AddShifted(unsigned __int128 magnitude, int shift, bool negative);
