@@ -102,6 +102,22 @@ TEST(Edges, LogSumExpOfIgnoredPositions) {
   EXPECT_DOUBLE_EQ(values[1], 1 + std::log(2.0));
 }
 
+// A factor that float32 flushes to 0 is no zero weight.
+TEST(Range, TinyWeightsAndScalesKeepTheirGradients) {
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    for (const double tiny : {0x1p-70, 0x1p-90, 0x1p-110}) {
+      for (const bool weighted : {false, true}) {
+        OwnedProblem problem = MakeIndex(dtype, {2, 3}, {0, 0, -1000, 0, 0, 0}, {0, -100});
+        problem.options.reduction = Reduction::kSum;
+        problem.weight = MakeTensor(dtype, {3}, std::vector<double>(3, weighted ? tiny : 1));
+        problem.grad_output = MakeTensor(dtype, {}, {weighted ? 1 : tiny});
+        const auto gradient = Values(dtype, RunBatch(problem)->grad_input);
+        EXPECT_EQ(gradient, (std::vector<double>{-tiny / 2, tiny / 2, 0, 0, 0, 0}));
+      }
+    }
+  }
+}
+
 TEST(Batch, ByteCountsThatLie) {
   OwnedProblem problem = MakeIndex(DType::kFloat32, {1, 2}, {1, 2}, {0});
   problem.input.bytes.pop_back();
