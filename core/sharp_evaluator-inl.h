@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "core/buffer.h"
+#include "core/great_row.h"
 #include "core/kernel.h"
 #include "core/labels.h"
 #include "core/math.h"
@@ -177,11 +178,18 @@ class SharpEvaluator {
     }
     if (data.grad_input == nullptr) return;
     if (!stats.valid) return outputs_.template FillNaN<T>(data.grad_input);
-    WriteWideGradient(stats, y, weight * scale, data.grad_input);
+    WriteWideGradient(stats, y, weight, scale, data.grad_input);
   }
 
   /// own x (p_c - [c = y]); the target's own entry is minus the sum of the others.
-  void WriteWideGradient(const WideRowStats& stats, size_t label, double own, std::byte* to) const {
+  void WriteWideGradient(const WideRowStats& stats, size_t label, double weight, double scale,
+                         std::byte* to) const {
+    const double own = weight * scale;
+    if constexpr (std::is_same_v<T, double>) {
+      if (!std::isfinite(own)) {
+        return GreatRow(stats, exponentials_, classes_).SharpGradient(label, weight, scale, to);
+      }
+    }
     const double factor = own / NormOf<T>(stats);
     kernels_.scale_wide(exponentials_, classes_, factor, to);
     const bool top = static_cast<int64_t>(label) == stats.argmax;

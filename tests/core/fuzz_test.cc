@@ -17,6 +17,7 @@
 
 #include "core/dtype.h"
 #include "core/plan.h"
+#include "core/scaled.h"
 #include "core/summary.h"
 #include "hwy/highway.h"
 #include "tests/support/problem.h"
@@ -31,10 +32,13 @@ struct Expected {
   bool valid = true;  ///< False: loss and gradients are NaN.
   bool ignored = false;
   Real loss = 0;
-  Real magnitude = 0;                 ///< Sum of |m_c l_c|, the two parts of m_c taken apart.
-  Real mass = 0;                      ///< Sum of |m_c|, likewise.
-  std::vector<Real> gradient;         ///< For a scale of 1.
-  std::vector<Real> target_gradient;  ///< For a scale of 1.
+  Real magnitude = 0;                  ///< Sum of |m_c l_c|, the two parts of m_c taken apart.
+  Real mass = 0;                       ///< Sum of |m_c|, likewise.
+  std::vector<Real> gradient;          ///< For a scale of 1.
+  std::vector<Real> target_gradient;   ///< For a scale of 1.
+  std::vector<Real> weight_gradient;   ///< For a scale of 1: u_c (-l_c).
+  std::vector<Real> weight_magnitude;  ///< The two parts of u_c taken apart.
+  int64_t label = -1;                  ///< The class index, if there is one.
 };
 
 /// The tensors of a problem, widened, position by position.
@@ -73,6 +77,9 @@ class Reference {
     if (!std::isfinite(x[top])) result.valid = false;
     result.gradient.resize(classes);
     result.target_gradient.resize(classes);
+    result.weight_gradient.resize(classes);
+    result.weight_magnitude.resize(classes);
+    if (index_) result.label = static_cast<int64_t>(label);
     if (result.ignored || !result.valid) return result;
     std::vector<Real> mass(classes);
     Real total = 0;
@@ -93,6 +100,10 @@ class Reference {
       const Real negative_log = (x[top] - x[c]) + std::log1p(tail);
       if (mass[c] != 0) result.loss += mass[c] * negative_log;
       if (mass[c] != 0) result.magnitude += size * negative_log;
+      if (share + even != 0) result.weight_gradient[c] = (share + even) * negative_log;
+      if (share + even != 0) {
+        result.weight_magnitude[c] = (std::abs(share) + even) * negative_log;
+      }
       const Real factor = (1 - e) * w;
       result.target_gradient[c] = factor == 0 ? 0 : factor * negative_log;
     }
@@ -141,9 +152,21 @@ Real HalfUlp(DType dtype, Real value) {
 /// The greatest share of a tolerance that an error took.
 Real greatest_share = 0;
 
-bool Near(Real actual, Real expected, Real tolerance) {
+Real Greatest(DType dtype) {
+  if (dtype == DType::kFloat64) return std::numeric_limits<double>::max();
+  if (dtype == DType::kFloat16) return 65504;
+  if (dtype == DType::kBFloat16) return 0x1.FEp127L;
+  return std::numeric_limits<float>::max();
+}
+
+/// Whether `actual`, a value of `dtype`, is `expected` within the tolerance, or infinite where that
+/// is beyond the type's range.
+bool Near(DType dtype, Real actual, Real expected, Real tolerance) {
   if (std::isnan(expected)) return std::isnan(actual);
   if (std::isinf(expected)) return actual == expected;
+  if (std::isinf(actual) && (actual > 0) == (expected > 0)) {
+    return std::abs(expected) + tolerance > Greatest(dtype);
+  }
   const Real error = std::abs(actual - expected);
   if (error == 0) return true;
   greatest_share = std::max(greatest_share, error / tolerance);
@@ -179,6 +202,59 @@ void Widen(std::mt19937_64* random, OwnedProblem* problem) {
   if ((*random)() % 4 == 0) problem->options.label_smoothing = 0.1;
 }
 
+Real ToReal(const Scaled& value) {
+  return std::ldexp(static_cast<Real>(value.value), static_cast<int>(value.exponent));
+}
+
+/// What a class's weight has to do with the loss: sum of s_n u_c (-l_c), and of its magnitude.
+struct WeightTerm {
+  Real sum = 0;
+  Real magnitude = 0;
+  Real counted = 0;        ///< Positions with this label.
+  bool overflows = false;  ///< Whether a summand is beyond the range.
+};
+
+void AddWeightTerms(const Reference& reference, const Expected& expected, Real s,
+                    std::vector<WeightTerm>* terms) {
+  for (size_t c = 0; c < terms->size() && expected.valid; ++c) {
+    WeightTerm& term = (*terms)[c];
+    const Real value = s * expected.weight_gradient[c];
+    term.sum += value;
+    term.magnitude += std::abs(s) * expected.weight_magnitude[c];
+    if (!(std::abs(value) <= Greatest(reference.plan().loss_dtype()))) term.overflows = true;
+    if (static_cast<int64_t>(c) == expected.label) term.counted += 1;
+  }
+  for (WeightTerm& term : *terms) term.overflows = term.overflows || !expected.valid;
+}
+
+/// The same for the gradient of the weight, which ends with what the divisor depends on it.
+std::string CheckWeights(const OwnedProblem& problem, const Results& results,
+                         const Reference& reference, double g,
+                         const std::vector<WeightTerm>& terms) {
+  const Plan& plan = reference.plan();
+  if (!plan.outputs().grad_weight) return "";
+  const DType type = plan.WeightDType();
+  const std::vector<double> gradients = Values(type, results.grad_weight);
+  const bool divides = plan.options().reduction == Reduction::kMean && !plan.options().normalizer &&
+                       reference.index();
+  const Real sum = ToReal(ToScaled(results.summary.loss_sum));
+  const Real divisor = ToReal(ToScaled(results.summary.normalizer));
+  if (divides && divisor == 0) return "";
+  const bool wide = problem.input.spec.dtype == DType::kFloat64;
+  for (size_t c = 0; c < terms.size(); ++c) {
+    const Real by_divisor = divides ? g * (sum / divisor) / divisor * terms[c].counted : 0;
+    if (terms[c].overflows || !std::isfinite(by_divisor)) continue;
+    const Real expected = terms[c].sum - by_divisor;
+    const Real size = terms[c].magnitude + std::abs(by_divisor);
+    const Real slack = (wide ? 0x1p-49L : 0x1p-21L) * size + HalfUlp(type, expected) +
+                       HalfUlp(plan.loss_dtype(), 0) * (2 * plan.positions() + 2);
+    if (!Near(type, gradients[c], expected, slack)) {
+      return "grad_weight, class " + std::to_string(c);
+    }
+  }
+  return "";
+}
+
 /// Empty where the results are what the formulas give; else what differs.
 std::string Check(const OwnedProblem& problem, const Results& results) {
   const Reference reference(problem);
@@ -194,7 +270,10 @@ std::string Check(const OwnedProblem& problem, const Results& results) {
   if (problem.grad_output) {
     incoming = Values(problem.grad_output->spec.dtype, problem.grad_output->bytes);
   }
-  const double divisor = Divisor(plan.options(), results.summary.normalizer);
+  const Scaled wide_divisor = ScaledDivisor(plan.options(), results.summary.normalizer);
+  const Real divisor = ToReal(wide_divisor);
+  std::vector<WeightTerm> weights(static_cast<size_t>(plan.classes()));
+  bool overflows = false;
   Real sum = 0;
   Real magnitude = 0;
   for (int64_t n = 0; n < plan.positions(); ++n) {
@@ -205,13 +284,19 @@ std::string Check(const OwnedProblem& problem, const Results& results) {
     sum += loss;
     magnitude += expected.magnitude;
     const Real ulps = wide ? 8 : 4;  // Halves of them.
-    if (none && !Near(losses[static_cast<size_t>(n)], loss,
+    if (none && !Near(plan.loss_dtype(), losses[static_cast<size_t>(n)], loss,
                       ulps * HalfUlp(plan.loss_dtype(), expected.magnitude))) {
       return "loss" + where + ": " + std::to_string(losses[static_cast<size_t>(n)]) +
              ", expected " + std::to_string(static_cast<double>(loss));
     }
     const double g = none && problem.grad_output ? incoming[static_cast<size_t>(n)] : incoming[0];
-    const Real s = expected.ignored ? 0 : Scale(plan, g, divisor);
+    const Real s = expected.ignored ? 0 : Scale(plan, g, results.summary.normalizer);
+    overflows = overflows || std::abs(loss) > Greatest(plan.loss_dtype());
+    if (!expected.ignored && !std::isfinite(s) && divisor != 0) {
+      overflows = true;
+      continue;
+    }
+    if (!expected.ignored) AddWeightTerms(reference, expected, s, &weights);
     const bool sharp = reference.index() && plan.options().label_smoothing == 0;
     for (int64_t c = 0; c < plan.classes(); ++c) {
       const size_t at = reference.At(n, c);
@@ -221,30 +306,80 @@ std::string Check(const OwnedProblem& problem, const Results& results) {
       Real tolerance = sharp ? 8 * HalfUlp(arithmetic, gradient)
                              : (wide ? 4e-16L : 1e-7L) * std::abs(s) * expected.mass;
       tolerance += HalfUlp(dtype, std::abs(gradient) + tolerance) + HalfUlp(dtype, 0);
-      if (!gradients.empty() && !Near(gradients[at], gradient, tolerance)) {
-        return "grad_input" + where + ", class " + std::to_string(c);
+      if (!gradients.empty() && !Near(dtype, gradients[at], gradient, tolerance)) {
+        return "grad_input" + where + ", class " + std::to_string(c) + ": " +
+               std::to_string(gradients[at]) + ", expected " +
+               std::to_string(static_cast<double>(gradient));
       }
       if (target_gradients.empty()) continue;
       const Real by_target = expected.valid ? s * expected.target_gradient[i] : nan;
       const DType type = plan.target().dtype;
       const Real slack = 8 * HalfUlp(IsHalf(type) ? DType::kFloat32 : type, by_target) +
                          HalfUlp(type, by_target) * (1 + 0x1p-8L);
-      const bool overflows = type == DType::kFloat16 && std::abs(by_target) >= 65504;
-      if (!overflows && !Near(target_gradients[at], by_target, slack)) {
+      if (!Near(type, target_gradients[at], by_target, slack)) {
         return "grad_target" + where + ", class " + std::to_string(c);
       }
     }
   }
-  if (none) return "";
+  if (const std::string wrong = CheckWeights(problem, results, reference, incoming[0], weights);
+      !wrong.empty() && !overflows) {
+    return wrong;
+  }
+  // A loss that is infinite stays so in the sum, which may be finite.
+  if (none || overflows) return "";
   if (plan.options().reduction == Reduction::kMean) {
     sum /= divisor;
     magnitude /= std::abs(divisor);
   }
   // Each summand was rounded; the least of them to a multiple of the smallest subnormal.
   Real subnormal = HalfUlp(plan.loss_dtype(), 0) * (4 * plan.positions() + 1);
-  if (plan.options().reduction == Reduction::kMean) subnormal /= std::min(1.0, std::abs(divisor));
+  if (plan.options().reduction == Reduction::kMean) {
+    subnormal /= std::min(Real{1}, std::abs(divisor));
+  }
   const Real slack = (wide ? 0x1p-49L : 0x1p-21L) * magnitude + subnormal;
-  return divisor == 0 || Near(losses[0], sum, slack) ? "" : "reduced loss";
+  return divisor == 0 || Near(plan.loss_dtype(), losses[0], sum, slack) ? "" : "reduced loss";
+}
+
+/// Logits, targets, weights and incoming gradients near both ends of the range, so that what they
+/// are made into leaves it on the way to results that need not.
+void ReplaceByGreat(std::mt19937_64* random, OwnedProblem* problem) {
+  const DType dtype = problem->input.spec.dtype;
+  const int most = dtype == DType::kFloat64 ? 1020 : 124;
+  const auto greatest = static_cast<double>(Greatest(dtype));
+  const auto enlarge = [&](int least, OwnedTensor* tensor) {
+    if ((*random)() % 3 == 0) return;
+    const int power = least + static_cast<int>((*random)() % static_cast<uint64_t>(most - least));
+    const bool all = (*random)() % 2 == 0;
+    const bool positive = (*random)() % 2 == 0;
+    std::vector<double> values = Values(tensor->spec.dtype, tensor->bytes);
+    for (double& value : values) {
+      if (all || (*random)() % 2 == 0) value = std::ldexp(value, power);
+      if (positive && least != most / 2) value = std::abs(value);
+      value = std::clamp(value, -greatest, greatest);
+    }
+    *tensor = MakeTensor(tensor->spec.dtype, tensor->spec.shape, values);
+  };
+  enlarge(most / 2, &problem->input);
+  if (!IsInteger(problem->target.spec.dtype)) enlarge(0, &problem->target);
+  if (problem->weight) enlarge(-most * 3 / 4, &*problem->weight);
+  if (problem->grad_output) enlarge(-most * 3 / 4, &*problem->grad_output);
+}
+
+TEST(Fuzz, GreatNumbersGiveTheFormulas) {
+  int tried = 0;
+  for (uint64_t seed = 0; tried < 4000; ++seed) {
+    std::mt19937_64 random(seed);
+    OwnedProblem problem = RandomProblem(&random);
+    if (problem.input.spec.dtype == DType::kFloat16) continue;
+    ++tried;
+    if (seed % 10 == 0) Widen(&random, &problem);
+    if (problem.input.spec.dtype == DType::kFloat16) continue;
+    ReplaceByGreat(&random, &problem);
+    const auto results = RunBatch(problem);
+    ASSERT_TRUE(results.ok()) << "seed " << seed << ": " << results.status();
+    ASSERT_EQ(Check(problem, *results), "")
+        << "seed " << seed << ", " << Name(problem.input.spec.dtype);
+  }
 }
 
 TEST(Fuzz, EveryInstructionSetGivesTheFormulas) {
