@@ -138,9 +138,25 @@ class SharpEvaluator {
     if (data.grad_input == nullptr) return true;
     // Minus the sum of the others; a maximum's own term is 1 and no part of the tail.
     const double others = top ? stats.tail : 1.0 + (stats.tail - ExpNonPositive(difference));
-    const double entry = -(weight * scale / (1.0 + stats.tail)) * others;
-    WriteGradient(stats, kept, factor, {1, {y}, {entry}}, data);
+    const double own = weight * scale;
+    const double entry = WithinLimit(-(own / (1.0 + stats.tail)) * others, own);
+    GradientEntries entries = {1, {y}, {entry}};
+    // Otherwise float32's rounding could take a probability beyond 1.
+    if (!top && stats.tail < kSmallTail) AddMaximum(stats, own, data.input, &entries);
+    WriteGradient(stats, kept, factor, entries, data);
     return true;
+  }
+
+  /// The entry of the maximum's class, which is not the label's, from the tail.
+  [[gnu::noinline]] void AddMaximum(const FloatRowStats& stats, double own, const std::byte* x,
+                                    GradientEntries* entries) const {
+    const size_t top = kernels_.find(x, classes_, stats.max);
+    const size_t at = top < entries->at[0] ? 0 : 1;
+    entries->at[1 - at] = entries->at[0];
+    entries->value[1 - at] = entries->value[0];
+    entries->at[at] = top;
+    entries->value[at] = own / (1.0 + stats.tail);
+    entries->count = 2;
   }
 
   /// From kept exponentials where there are some and their own factor fits: those are written
@@ -194,7 +210,8 @@ class SharpEvaluator {
     kernels_.scale_wide(exponentials_, classes_, factor, to);
     const bool top = static_cast<int64_t>(label) == stats.argmax;
     const double others = top ? stats.tail : kWideScale<T> + (stats.tail - exponentials_[label]);
-    RowOutputs<T>::template Store<T>(to, static_cast<int64_t>(label), -Unscale<T>(factor, others));
+    RowOutputs<T>::template Store<T>(to, static_cast<int64_t>(label),
+                                     WithinLimit(-Unscale<T>(factor, others), own));
   }
 
   const RowContext& context_;

@@ -222,6 +222,62 @@ TEST(Range, TinyWeightsAndScalesKeepTheirGradients) {
   }
 }
 
+/// No entry of a gradient exceeds the scale, which some reach.
+void CheckProbabilities(DType dtype, int64_t classes, bool strided, bool probabilities) {
+  std::mt19937_64 random(static_cast<uint64_t>(classes));
+  std::uniform_real_distribution<double> uniform(-450, 450);
+  constexpr int64_t kRows = 64;
+  const auto count = static_cast<size_t>(kRows * classes);
+  std::vector<double> x(count);
+  for (double& value : x) value = uniform(random);
+  std::vector<double> labels(kRows);
+  for (double& label : labels)
+    label = static_cast<double>(random() % static_cast<uint64_t>(classes));
+  Shape shape = {kRows, classes};
+  if (strided) shape = {1, classes, kRows};
+  OwnedProblem problem;
+  problem.options.reduction = Reduction::kNone;
+  problem.outputs.grad_input = true;
+  problem.input = MakeTensor(dtype, shape, x);
+  const Shape positions = strided ? Shape{1, kRows} : Shape{kRows};
+  problem.target = MakeTensor(DType::kInt64, positions, labels);
+  if (probabilities) {
+    std::vector<double> t(count);
+    for (int64_t n = 0; n < kRows; ++n) {
+      const auto y = static_cast<int64_t>(labels[static_cast<size_t>(n)]);
+      t[static_cast<size_t>(strided ? y * kRows + n : n * classes + y)] = 1;
+    }
+    problem.target = MakeTensor(dtype, shape, t);
+  }
+  for (const double scale : {1.0, 0.7, -1.9}) {
+    problem.grad_output =
+        MakeTensor(dtype, positions, std::vector<double>(static_cast<size_t>(kRows), scale));
+    const double most = std::abs(Values(dtype, problem.grad_output->bytes)[0]);
+    double greatest = 0;
+    for (const double g : Values(dtype, RunBatch(problem)->grad_input)) {
+      greatest = std::max(greatest, std::abs(g));
+    }
+    EXPECT_EQ(greatest, most) << Name(dtype) << ", " << classes << " classes, strided " << strided
+                              << ", probabilities " << probabilities;
+  }
+}
+
+// A probability is never above 1, whoever has it and wherever it lies.
+TEST(Range, ProbabilitiesAreAtMostOne) {
+  OwnedProblem problem = MakeIndex(DType::kFloat32, {1, 3}, {-431, 279, 427}, {0});
+  const auto gradient = Values(DType::kFloat32, RunBatch(problem)->grad_input);
+  EXPECT_EQ(gradient, (std::vector<double>{-1, 0, 1}));
+  for (const DType dtype : {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBFloat16}) {
+    for (const int64_t classes : {2, 3, 17, 64, 65, 200, 1500}) {
+      for (const bool strided : {false, true}) {
+        for (const bool probabilities : {false, true}) {
+          CheckProbabilities(dtype, classes, strided, probabilities);
+        }
+      }
+    }
+  }
+}
+
 TEST(Batch, ByteCountsThatLie) {
   OwnedProblem problem = MakeIndex(DType::kFloat32, {1, 2}, {1, 2}, {0});
   problem.input.bytes.pop_back();
