@@ -133,11 +133,7 @@ AnyExactSum Normalizer(const Plan& plan, const Labels* labels) {
   return sum;
 }
 
-double Divisor(const Options& options, const AnyExactSum& natural) {
-  return options.normalizer ? *options.normalizer : ToDouble(natural);
-}
-
-Scaled ScaledDivisor(const Options& options, const AnyExactSum& natural) {
+Scaled Divisor(const Options& options, const AnyExactSum& natural) {
   return options.normalizer ? Scaled::Of(*options.normalizer) : ToScaled(natural);
 }
 
@@ -146,15 +142,9 @@ double DivideRounded(DType loss_dtype, double numerator, double divisor) {
   return static_cast<double>(static_cast<float>(QuotientToOdd(numerator, divisor)) + 0.0F);
 }
 
-double Scale(const Plan& plan, double grad_output, double divisor) {
-  if (plan.options().reduction != Reduction::kMean) return grad_output;
-  return DivideRounded(plan.loss_dtype(), grad_output, divisor);
-}
-
 double Scale(const Plan& plan, double grad_output, const AnyExactSum& natural) {
   if (plan.options().reduction != Reduction::kMean) return grad_output;
-  return DivideScaled(plan.loss_dtype(), Scaled::Of(grad_output),
-                      ScaledDivisor(plan.options(), natural));
+  return DivideScaled(plan.loss_dtype(), Scaled::Of(grad_output), Divisor(plan.options(), natural));
 }
 
 Summary Summarize(const Plan& plan, const Labels* labels, const RowTotals& totals) {
@@ -188,7 +178,7 @@ double ReducedLoss(const Summary& summary) {
                : std::numeric_limits<double>::quiet_NaN();
   }
   const double loss = DivideScaled(LossDType(summary.input_dtype), ToScaled(summary.loss_sum),
-                                   ScaledDivisor(summary.options, summary.normalizer));
+                                   Divisor(summary.options, summary.normalizer));
   return std::isnan(loss) ? std::numeric_limits<double>::quiet_NaN() : loss;
 }
 

@@ -57,18 +57,14 @@ struct Summary {
 /// REQUIRES: `labels` is full where the plan has class indices; null otherwise.
 AnyExactSum Normalizer(const Plan& plan, const Labels* labels);
 
-/// RN64 of the divisor in force: the supplied normalizer, or `natural`.
-double Divisor(const Options& options, const AnyExactSum& natural);
-/// The same with an exponent that knows no bounds.
-Scaled ScaledDivisor(const Options& options, const AnyExactSum& natural);
+/// RN64 of the divisor in force, the supplied normalizer or `natural`; also where that is beyond
+/// double's range.
+Scaled Divisor(const Options& options, const AnyExactSum& natural);
 
 /// RN(numerator / divisor), rounded once to the loss type; widened to double.
 double DivideRounded(DType loss_dtype, double numerator, double divisor);
 
-/// What every gradient of a position is multiplied by: g, or RN(g / divisor) for mean.
-double Scale(const Plan& plan, double grad_output, double divisor);
-/// The same, the divisor being the one in force: the supplied normalizer, or `natural`, also where
-/// RN64 of that is beyond double's range.
+/// What every gradient of a position is multiplied by: g, or RN(g / divisor in force) for mean.
 double Scale(const Plan& plan, double grad_output, const AnyExactSum& natural);
 
 Summary Summarize(const Plan& plan, const Labels* labels, const RowTotals& totals);
