@@ -20,6 +20,11 @@
 namespace lossd::testing {
 namespace {
 
+bool Full() {
+  const char* full = std::getenv("LOSSD_FULL");
+  return full != nullptr && std::string(full) == "1";
+}
+
 /// Random logits of a random spread, -inf among them, now and then NaN or +inf.
 void ReplaceLogits(std::mt19937_64* random, OwnedProblem* problem) {
   std::vector<double> x = Values(problem->input.spec.dtype, problem->input.bytes);
@@ -76,7 +81,8 @@ void ReplaceByGreat(std::mt19937_64* random, OwnedProblem* problem) {
 
 TEST(Fuzz, GreatNumbersGiveTheFormulas) {
   int tried = 0;
-  for (uint64_t seed = 0; tried < 4000; ++seed) {
+  const int problems = Full() ? 100000 : 1500;
+  for (uint64_t seed = 0; tried < problems; ++seed) {
     std::mt19937_64 random(seed);
     OwnedProblem problem = RandomProblem(&random);
     if (problem.input.spec.dtype == DType::kFloat16) continue;
@@ -97,13 +103,12 @@ TEST(Fuzz, EveryInstructionSetGivesTheFormulas) {
   for (int64_t left = hwy::SupportedTargets() & HWY_TARGETS; left != 0; left &= left - 1) {
     targets.push_back(left & -left);
   }
-  const char* full = std::getenv("LOSSD_FULL");
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   constexpr uint64_t kSome = 1500;  // Sanitizers take their time.
 #else
   constexpr uint64_t kSome = 6000;
 #endif
-  const uint64_t problems = full != nullptr && std::string(full) == "1" ? 1000000 : kSome;
+  const uint64_t problems = Full() ? 1000000 : kSome;
   // And one that failed once.
   for (uint64_t i = 0; i <= problems; ++i) {
     const uint64_t seed = i < problems ? i : 762071;
