@@ -241,7 +241,7 @@ void StreamSession::Schedule() {
       const bool natural = divides && !plan_->options().normalizer;
       const AnyExactSum sum = natural ? Normalizer(*plan_, from_labels ? &*labels_ : nullptr)
                                       : MakeExactSum(plan_->loss_dtype());
-      context_.scale = Scale(*plan_, grad_output_, Divisor(plan_->options(), sum));
+      context_.scale = Scale(*plan_, grad_output_, sum);
     }
   }
   const int64_t task_positions = PositionsPerTask(*plan_);
@@ -339,9 +339,7 @@ std::optional<StreamReply> StreamSession::TakeWeightGradient() {
   if (!class_sums_) return std::nullopt;
   if (weight_gradient_ == nullptr) {
     weight_gradient_ = std::make_shared<Buffer>(SizesOf(*plan_).grad_weight);
-    class_sums_->Write(*plan_, context_.labels, grad_output_,
-                       Divisor(plan_->options(), summary_->normalizer),
-                       ToDouble(summary_->loss_sum), weight_gradient_->data());
+    class_sums_->Write(*plan_, context_.labels, grad_output_, *summary_, weight_gradient_->data());
   }
   const size_t left = weight_gradient_->size() - weight_gradient_sent_;
   if (left == 0) return std::nullopt;
