@@ -243,6 +243,25 @@ TEST(WireCheck, AgreesWithProtobufOnMutations) {
   EXPECT_GT(refused, 1000U);
 }
 
+TEST(WireCheck, LengthsBeyondTheMessageAround) {
+  const v1::CombineRequest kind;
+  // A summary of two bytes whose criterion says that it has one, five, or more than there are.
+  for (const auto& [length, good] :
+       {std::pair('\x00', true), std::pair('\x01', false), std::pair('\x05', false)}) {
+    for (const std::string& after :
+         {std::string(), std::string("\x0a\x06\x18\x01\x18\x01\x18\x01")}) {
+      const std::string bytes = std::string("\x0a\x02\x0a", 3) + length + after;
+      for (const int block : {1, 1000}) {
+        const absl::Status status = Check(bytes, kind, block).status();
+        EXPECT_EQ(status.ok(), good) << status;
+        if (good) continue;
+        EXPECT_EQ(GetErrorDetail(status).reason, "MALFORMED_MESSAGE");
+        EXPECT_EQ(GetErrorDetail(status).field, "summaries[0]");
+      }
+    }
+  }
+}
+
 TEST(WireCheck, FindsTheLastVarintOfAField) {
   const auto find = [](const std::string& bytes) {
     google::protobuf::io::ArrayInputStream stream(bytes.data(), static_cast<int>(bytes.size()), 2);
