@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "core/check_options.h"
 #include "core/dtype.h"
 #include "core/error.h"
 #include "core/load.h"
@@ -19,14 +20,15 @@ namespace lossd {
 namespace {
 
 constexpr absl::string_view kWeight = "criterion.cross_entropy.weight";
-constexpr absl::string_view kSmoothing = "criterion.cross_entropy.label_smoothing";
-constexpr absl::string_view kIgnoreIndex = "criterion.cross_entropy.ignore_index";
 constexpr absl::string_view kClassAxis = "criterion.cross_entropy.class_axis";
 
-[[gnu::cold]] absl::Status OverLimit(absl::string_view field, absl::string_view what, int64_t limit,
+/// `name`: of the limit in v1.Limits.
+[[gnu::cold]] absl::Status OverLimit(absl::string_view name, absl::string_view what, int64_t limit,
                                      int64_t got) {
-  return FieldError(absl::StatusCode::kResourceExhausted, field, "LIMIT_EXCEEDED",
-                    absl::StrCat("expected at most ", limit, " ", what, ", got ", got));
+  return WithMetadata(
+      FieldError(absl::StatusCode::kResourceExhausted, "input.shape", "LIMIT_EXCEEDED",
+                 absl::StrCat("expected at most ", limit, " ", what, ", got ", got)),
+      LimitMetadata(name, limit, got));
 }
 
 absl::Status CheckShape(const TensorSpec& spec, const Shape& expected, absl::string_view field,
@@ -58,7 +60,7 @@ class PlanBuilder {
     LOSSD_RETURN_IF_ERROR(Input());
     LOSSD_RETURN_IF_ERROR(Target());
     LOSSD_RETURN_IF_ERROR(Weight());
-    LOSSD_RETURN_IF_ERROR(Scalars());
+    LOSSD_RETURN_IF_ERROR(CheckOptions(plan_->options_, plan_->target_kind_));
     LOSSD_RETURN_IF_ERROR(GradOutput());
     LOSSD_RETURN_IF_ERROR(WantedOutputs());
     return std::shared_ptr<const Plan>(std::move(plan_));
@@ -78,7 +80,7 @@ class PlanBuilder {
                           "expected (C), (N, C) or (N, C, d1, ..., dK), got a scalar");
     }
     if (rank > limits_.max_rank) {
-      return OverLimit("input.shape", "dimensions", limits_.max_rank, rank);
+      return OverLimit("max_rank", "dimensions", limits_.max_rank, rank);
     }
     const auto elements = CheckedElements(input, "input");
     if (!elements.ok()) return elements.status();
@@ -105,7 +107,7 @@ class PlanBuilder {
                           axis_, ", got ", ToString(shape));
     }
     if (plan_->classes_ > limits_.max_classes) {
-      return OverLimit("input.shape", "classes", limits_.max_classes, plan_->classes_);
+      return OverLimit("max_classes", "classes", limits_.max_classes, plan_->classes_);
     }
     int64_t outer = 1;
     // No overflow: CheckedElements bounded the whole product, and a zero anywhere makes it empty.
@@ -119,7 +121,7 @@ class PlanBuilder {
     plan_->samples_ = empty ? 0 : outer;
     plan_->positions_ = empty ? 0 : outer * plan_->inner_;
     if (plan_->positions_ > limits_.max_positions) {
-      return OverLimit("input.shape", "positions", limits_.max_positions, plan_->positions_);
+      return OverLimit("max_positions", "positions", limits_.max_positions, plan_->positions_);
     }
     return absl::OkStatus();
   }
@@ -160,30 +162,6 @@ class PlanBuilder {
       sum = next;
     }
     plan_->weight_sum_ = std::isfinite(sum) ? sum + lost : sum;
-    return absl::OkStatus();
-  }
-
-  absl::Status Scalars() {
-    const Options& options = problem_.options;
-    if (!(options.label_smoothing >= 0.0 && options.label_smoothing <= 1.0)) {
-      return InvalidField(kSmoothing, "LABEL_SMOOTHING_RANGE", "expected a value in [0, 1], got ",
-                          options.label_smoothing);
-    }
-    if (plan_->target_kind_ == TargetKind::kProbabilities &&
-        options.ignore_index.value_or(-1) >= 0) {
-      return InvalidField(kIgnoreIndex, "IGNORE_INDEX_WITH_PROBABILITIES",
-                          "expected none, or a negative one, beside a probability target, got ",
-                          *options.ignore_index);
-    }
-    if (!options.normalizer) return absl::OkStatus();
-    if (options.reduction != Reduction::kMean) {
-      return InvalidField("criterion.normalizer", "NORMALIZER_WITHOUT_MEAN",
-                          "expected none unless the reduction is mean");
-    }
-    if (!std::isfinite(*options.normalizer) || *options.normalizer == 0.0) {
-      return InvalidField("criterion.normalizer", "NORMALIZER_RANGE",
-                          "expected a finite number other than 0, got ", *options.normalizer);
-    }
     return absl::OkStatus();
   }
 

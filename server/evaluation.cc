@@ -20,7 +20,7 @@
 #include "core/tensor.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/lend.h"
-#include "proto/codec/problem_codec.h"
+#include "proto/codec/summary_codec.h"
 #include "proto/codec/tensor_codec.h"
 #include "proto/codec/wire_write.h"
 #include "server/engine/memory_budget.h"

@@ -116,7 +116,13 @@ absl::StatusOr<ManyRequest> ReadManyRequest(const grpc::ByteBuffer& bytes, const
       encoded = {};
     }
     auto message = std::make_shared<v1::EvaluateManyRequest>();
-    LOSSD_RETURN_IF_ERROR(ParseMessage(bytes, message.get()));
+    if (const auto status = ParseMessage(bytes, message.get()); !status.ok()) {
+      // A later client's field is this request's own error; what is no message ends the stream.
+      if (GetErrorDetail(status).reason != "FIELD_UNKNOWN") return status;
+      many.id = FindVarint(bytes, v1::EvaluateManyRequest::kIdFieldNumber);
+      many.request = status;
+      return many;
+    }
     many.id = message->id();
     if (!message->has_request()) {
       many.request = InvalidField("request", "FIELD_MISSING", "expected a problem");

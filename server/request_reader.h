@@ -36,7 +36,7 @@ struct ManyRequest {
   uint64_t id = 0;
   absl::StatusOr<IncomingRequest> request;  ///< Fields of its errors begin with "request".
 };
-/// MALFORMED_MESSAGE where the bytes are none.
+/// MALFORMED_MESSAGE where the bytes are none; unknown fields are an error of the request.
 absl::StatusOr<ManyRequest> ReadManyRequest(const grpc::ByteBuffer& bytes, const PlanLimits& limits,
                                             RequestForms* forms);
 

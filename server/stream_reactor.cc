@@ -24,6 +24,7 @@
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"
 #include "proto/codec/stream_codec.h"
+#include "proto/codec/summary_codec.h"
 #include "proto/codec/wire_write.h"
 #include "server/engine/stream_session.h"
 #include "server/message_io.h"
@@ -143,12 +144,12 @@ class StreamReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
       return absl::InternalError("the message cannot be read: its compression is unknown");
     }
     WireFields fields;
-    LOSSD_RETURN_IF_ERROR(WireFields::Read(&reader, kStreamRequestSubmessages, &fields));
+    LOSSD_RETURN_IF_ERROR(
+        WireFields::Read(&reader, *Request::descriptor(), WireFields::Unknown::kRefuse, &fields));
     if (fields.has(Request::kHeaderFieldNumber)) {
       v1::EvaluateStreamHeader header;
-      if (!header.ParseFromString(fields.Joined(Request::kHeaderFieldNumber))) {
-        return InvalidField("header", "MALFORMED_MESSAGE", "expected an EvaluateStreamHeader");
-      }
+      LOSSD_RETURN_IF_ERROR(
+          ParseMessage(fields.Joined(Request::kHeaderFieldNumber), "header", &header));
       LOSSD_RETURN_IF_ERROR(Open(header));
     } else if (session_ == nullptr) {
       return InvalidField("header", "HEADER_MISSING", "expected it in the first message");

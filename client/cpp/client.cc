@@ -20,8 +20,8 @@
 #include "core/error.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "lossd/v1/service.grpc.pb.h"
-#include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"
+#include "proto/codec/summary_codec.h"
 
 namespace lossd {
 
@@ -88,7 +88,7 @@ class GrpcClient final : public Client {
     grpc::ClientContext context;
     Prepare(&context);
     LOSSD_RETURN_IF_ERROR(FromGrpc(stub_->Combine(&context, request, &response)));
-    return ParseSummary(response.summary(), "summary");
+    return DecodeSummary(response.summary(), "summary");
   }
 
   absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo() override {

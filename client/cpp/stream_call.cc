@@ -23,6 +23,7 @@
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"
 #include "proto/codec/stream_codec.h"
+#include "proto/codec/summary_codec.h"
 
 namespace lossd {
 namespace {
@@ -89,7 +90,8 @@ absl::Status ReadAll(const CrossEntropyRequest& request, const Plan& plan, Strea
   while (call->stream()->Read(&message)) {
     grpc::ProtoBufferReader reader(&message);
     WireFields fields;
-    if (!WireFields::Read(&reader, kStreamResponseSubmessages, &fields).ok()) {
+    if (!WireFields::Read(&reader, *Response::descriptor(), WireFields::Unknown::kSkip, &fields)
+             .ok()) {
       return BadReply("no EvaluateStreamResponse");
     }
     if (!loss.Append(fields.pieces(Response::kLossFieldNumber)) ||
@@ -104,7 +106,7 @@ absl::Status ReadAll(const CrossEntropyRequest& request, const Plan& plan, Strea
       if (!wire.ParseFromString(fields.Joined(Response::kSummaryFieldNumber))) {
         return BadReply("a summary that is none");
       }
-      auto summary = ParseSummary(wire, "summary");
+      auto summary = DecodeSummary(wire, "summary");
       if (!summary.ok()) return BadReply(summary.status().message());
       result->summary = *std::move(summary);
       has_summary = true;

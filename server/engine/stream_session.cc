@@ -62,9 +62,11 @@ absl::StatusOr<std::shared_ptr<StreamSession>> StreamSession::Create(
   const bool has_labels = plan->target_kind() == TargetKind::kClassIndex;
   const uint64_t label_bytes = has_labels ? Labels::StoredBytes(*plan) : 0;
   if (label_bytes > limits.max_label_bytes) {
-    return FieldError(absl::StatusCode::kResourceExhausted, "header.target.shape", "LIMIT_EXCEEDED",
-                      absl::StrCat("the class indices take ", label_bytes,
-                                   " bytes; expected at most ", limits.max_label_bytes));
+    return WithMetadata(
+        FieldError(absl::StatusCode::kResourceExhausted, "header.target.shape", "LIMIT_EXCEEDED",
+                   absl::StrCat("the class indices take ", label_bytes, " bytes; expected at most ",
+                                limits.max_label_bytes)),
+        LimitMetadata("max_label_bytes", limits.max_label_bytes, label_bytes));
   }
   std::shared_ptr<StreamSession> session(
       new StreamSession(std::move(plan), limits, pool, std::move(on_progress)));
@@ -111,9 +113,10 @@ absl::Status StreamSession::Append(Operand operand, absl::Span<const std::byte> 
   int64_t& received = received_[static_cast<size_t>(operand)];
   const int64_t total = TotalBytes(operand);
   if (static_cast<int64_t>(bytes.size()) > total - received) {
-    return InvalidField(FieldName(operand), "LENGTH_EXCEEDED", "expected ", total,
-                        " bytes in all, got at least ",
-                        static_cast<uint64_t>(received) + bytes.size());
+    const uint64_t got = static_cast<uint64_t>(received) + bytes.size();
+    return WithMetadata(InvalidField(FieldName(operand), "LENGTH_EXCEEDED", "expected ", total,
+                                     " bytes in all, got at least ", got),
+                        ExpectedMetadata(total, got));
   }
   received += static_cast<int64_t>(bytes.size());
   if (operand == Operand::kTarget && labels_) return labels_->Append(bytes);
@@ -186,9 +189,11 @@ absl::Status StreamSession::CheckSkew() const {
       layout_.operand_bytes[static_cast<size_t>(Operand::kGradOutput)] == 0 &&
       received_[static_cast<size_t>(Operand::kGradOutput)] < TotalBytes(Operand::kGradOutput);
   if (scalar_missing && received_[input] > limits_.max_skew_bytes) {
-    return FieldError(
-        absl::StatusCode::kFailedPrecondition, "grad_output", "STREAM_SKEW",
-        absl::StrCat("expected it within the first ", limits_.max_skew_bytes, " bytes of input"));
+    return WithMetadata(
+        FieldError(absl::StatusCode::kFailedPrecondition, "grad_output", "STREAM_SKEW",
+                   absl::StrCat("expected it within the first ", limits_.max_skew_bytes,
+                                " bytes of input")),
+        LimitMetadata("max_stream_skew_bytes", limits_.max_skew_bytes, received_[input]));
   }
   for (const Operand operand : {Operand::kTarget, Operand::kGradOutput}) {
     const auto which = static_cast<size_t>(operand);
@@ -201,9 +206,11 @@ absl::Status StreamSession::CheckSkew() const {
     const int64_t most =
         std::max(limits_.max_skew_bytes, layout_.inner * std::max(each, input_each));
     if (ahead <= most) continue;
-    return FieldError(absl::StatusCode::kFailedPrecondition, FieldName(operand), "STREAM_SKEW",
-                      absl::StrCat("expected it within ", most, " bytes of the input, got it ",
-                                   ahead, " bytes ", ahead_positions >= 0 ? "ahead" : "behind"));
+    return WithMetadata(
+        FieldError(absl::StatusCode::kFailedPrecondition, FieldName(operand), "STREAM_SKEW",
+                   absl::StrCat("expected it within ", most, " bytes of the input, got it ", ahead,
+                                " bytes ", ahead_positions >= 0 ? "ahead" : "behind")),
+        LimitMetadata("max_stream_skew_bytes", most, ahead));
   }
   return absl::OkStatus();
 }
@@ -214,8 +221,9 @@ absl::Status StreamSession::Close() {
     const int64_t received = received_[static_cast<size_t>(operand)];
     const int64_t total = TotalBytes(operand);
     if (received == total) continue;
-    return InvalidField(FieldName(operand), "LENGTH_MISMATCH", "expected ", total,
-                        " bytes in all, got ", received, " when the stream ended");
+    return WithMetadata(InvalidField(FieldName(operand), "LENGTH_MISMATCH", "expected ", total,
+                                     " bytes in all, got ", received, " when the stream ended"),
+                        ExpectedMetadata(total, received));
   }
   closed_ = true;
   return absl::OkStatus();

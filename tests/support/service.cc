@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"
+#include "proto/codec/summary_codec.h"
 
 namespace lossd::testing {
 namespace {
