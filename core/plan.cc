@@ -1,9 +1,11 @@
 #include "core/plan.h"
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -11,9 +13,9 @@
 #include "absl/strings/string_view.h"
 #include "core/dtype.h"
 #include "core/error.h"
-#include "core/load.h"
 #include "core/options.h"
 #include "core/tensor.h"
+#include "core/weight_values.h"
 
 namespace lossd {
 namespace {
@@ -147,19 +149,13 @@ class PlanBuilder {
     LOSSD_RETURN_IF_ERROR(CheckCompanionDType(weight.spec.dtype, problem_.input.dtype, kWeight));
     LOSSD_RETURN_IF_ERROR(
         CheckShape(weight.spec, {plan_->classes_}, kWeight, "one weight for each class"));
+    plan_->weight_follows_ = problem_.weight_follows;
+    if (problem_.weight_follows) return absl::OkStatus();
     LOSSD_RETURN_IF_ERROR(CheckBytes(weight, kWeight));
-    plan_->weight_.resize(static_cast<size_t>(plan_->classes_));
-    LoadAsDouble(weight.spec.dtype, weight.bytes.data(), plan_->weight_.size(),
-                 plan_->weight_.data());
-    // Neumaier's sum: within an ulp of the exact one for weights of one sign.
-    double sum = 0;
-    double lost = 0;
-    for (const double w : plan_->weight_) {
-      const double next = sum + w;
-      lost += std::abs(sum) >= std::abs(w) ? (sum - next) + w : (w - next) + sum;
-      sum = next;
-    }
-    plan_->weight_sum_ = std::isfinite(sum) ? sum + lost : sum;
+    WeightValues values(weight.spec.dtype, plan_->classes_);
+    values.Append(weight.bytes);
+    plan_->weight_sum_ = values.Sum();
+    plan_->weight_ = values.Take();
     return absl::OkStatus();
   }
 
@@ -221,6 +217,14 @@ class PlanBuilder {
 absl::StatusOr<std::shared_ptr<const Plan>> Plan::Create(const Problem& problem,
                                                          const PlanLimits& limits) {
   return PlanBuilder(problem, limits).Build();
+}
+
+std::shared_ptr<const Plan> Plan::WithWeight(WeightValues values) const {
+  std::shared_ptr<Plan> plan(new Plan(*this));
+  plan->weight_sum_ = values.Sum();
+  plan->weight_ = values.Take();
+  plan->weight_follows_ = false;
+  return plan;
 }
 
 Shape Plan::LossShape() const {

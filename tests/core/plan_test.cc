@@ -4,12 +4,16 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstddef>
 #include <functional>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "core/error.h"
+#include "core/weight_values.h"
 #include "tests/support/problem.h"
 
 namespace lossd::testing {
@@ -184,6 +188,36 @@ void ExpectRefused(const std::vector<BadCase>& cases) {
 
 TEST(Plan, RefusesBadShapes) { ExpectRefused(BadShapes()); }
 TEST(Plan, RefusesBadOptions) { ExpectRefused(BadOptions()); }
+
+TEST(Plan, IsCompletedByAWeightThatFollows) {
+  OwnedProblem problem = Good();
+  problem.weight = MakeTensor(DType::kFloat32, {3}, {0.25, 2, 1e-30});
+  const auto whole = problem.plan();
+  Problem stated = problem.problem();
+  stated.weight->bytes = {};
+  stated.weight_follows = true;
+  const auto pending = Plan::Create(stated);
+  ASSERT_TRUE(pending.ok()) << pending.status();
+  EXPECT_TRUE((*pending)->weight_follows());
+  EXPECT_TRUE((*pending)->has_weight());
+  for (size_t cut = 0; cut <= 12; ++cut) {
+    WeightValues values(DType::kFloat32, 3);
+    const absl::Span<const std::byte> bytes = problem.weight->bytes;
+    values.Append(bytes.first(cut));
+    EXPECT_EQ(values.Full(), cut == 12);
+    values.Append(bytes.subspan(cut));
+    ASSERT_TRUE(values.Full());
+    const auto plan = (*pending)->WithWeight(std::move(values));
+    EXPECT_FALSE(plan->weight_follows());
+    EXPECT_TRUE(plan->has_weight());
+    EXPECT_EQ(plan->weight(), whole->weight()) << cut;
+    EXPECT_EQ(plan->weight_sum(), whole->weight_sum()) << cut;
+  }
+  // All else is checked before a byte comes.
+  stated.weight->spec.shape = {4};
+  EXPECT_EQ(GetErrorDetail(Plan::Create(stated).status()).field,
+            "criterion.cross_entropy.weight.shape");
+}
 
 TEST(Plan, AllowsWhatIsOddButRight) {
   OwnedProblem problem = Good();
