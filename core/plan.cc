@@ -131,12 +131,38 @@ class PlanBuilder {
     plan_->target_ = target;
     if (IsInteger(target.dtype)) {
       plan_->target_kind_ = TargetKind::kClassIndex;
-      return CheckShape(target, plan_->position_shape_, "target",
-                        "the input's without its class axis, for class indices");
+      if (target.shape == plan_->position_shape_) return absl::OkStatus();
+      return WrongIndexShape();
     }
     plan_->target_kind_ = TargetKind::kProbabilities;
+    // Labels that a program holds as floats, often those of a table with gaps.
+    if (target.shape == plan_->position_shape_ && target.shape != problem_.input.shape) {
+      return InvalidField("target.dtype", "DTYPE_MISMATCH",
+                          "expected class indices of an integer type, or probabilities of shape ",
+                          ToString(problem_.input.shape), ", got ", Name(target.dtype),
+                          " of shape ", ToString(target.shape));
+    }
     LOSSD_RETURN_IF_ERROR(CheckCompanionDType(target.dtype, problem_.input.dtype, "target"));
     return CheckShape(target, problem_.input.shape, "target", "the input's, for probabilities");
+  }
+
+  /// Names the axis that was left out, and another one that would have fitted.
+  [[gnu::cold]] absl::Status WrongIndexShape() const {
+    const Shape& input = problem_.input.shape;
+    const Shape& target = problem_.target.shape;
+    std::string hint;
+    if (target == input) hint = "; probabilities are of a floating type";
+    for (size_t axis = 0; axis < input.size() && hint.empty(); ++axis) {
+      Shape without = input;
+      without.erase(without.begin() + static_cast<ptrdiff_t>(axis));
+      if (axis == axis_ || target != without) continue;
+      const bool last = axis + 1 == input.size();
+      hint = absl::StrCat("; class_axis = ", last ? -1 : static_cast<int64_t>(axis), " fits it");
+    }
+    return InvalidField("target.shape", "SHAPE_MISMATCH", "expected ",
+                        ToString(plan_->position_shape_), ", class indices of an input ",
+                        ToString(input), " whose classes lie along axis ", axis_,
+                        " (class_axis), got ", ToString(target), hint);
   }
 
   absl::Status Weight() {

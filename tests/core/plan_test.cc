@@ -95,6 +95,11 @@ std::vector<BadCase> BadShapes() {
          p->target.spec.dtype = DType::kFloat64;
        },
        "target.dtype", "DTYPE_MISMATCH"},
+      {"class indices as floats",
+       [](auto* p) {
+         p->target = MakeTensor(DType::kFloat64, {2}, {0, 2});
+       },
+       "target.dtype", "DTYPE_MISMATCH"},
       {"class axis too great", [](auto* p) { p->options.class_axis = 2; },
        "criterion.cross_entropy.class_axis", "CLASS_AXIS_RANGE"},
       {"class axis too small", [](auto* p) { p->options.class_axis = -3; },
@@ -188,6 +193,38 @@ void ExpectRefused(const std::vector<BadCase>& cases) {
 
 TEST(Plan, RefusesBadShapes) { ExpectRefused(BadShapes()); }
 TEST(Plan, RefusesBadOptions) { ExpectRefused(BadOptions()); }
+
+std::string Refusal(const OwnedProblem& problem) {
+  return std::string(Plan::Create(problem.problem()).status().message());
+}
+
+TEST(Plan, SaysWhatATargetCouldBe) {
+  OwnedProblem problem = Good();
+  problem.target = MakeTensor(DType::kFloat64, {2}, {0, 2});
+  EXPECT_EQ(Refusal(problem),
+            "target.dtype: expected class indices of an integer type, or probabilities of shape "
+            "(2, 3), got float64 of shape (2)");
+  problem.target = MakeTensor(DType::kInt32, {2, 3}, {1, 0, 0, 0, 0, 1});
+  EXPECT_EQ(Refusal(problem),
+            "target.shape: expected (2), class indices of an input (2, 3) whose classes lie along "
+            "axis 1 (class_axis), got (2, 3); probabilities are of a floating type");
+}
+
+TEST(Plan, NamesTheAxisThatALabelsShapeFits) {
+  OwnedProblem problem;
+  problem.input.spec = {DType::kFloat32, {2, 5, 3}};
+  problem.target.spec = {DType::kInt64, {2, 5}};
+  EXPECT_EQ(Refusal(problem),
+            "target.shape: expected (2, 3), class indices of an input (2, 5, 3) whose classes lie "
+            "along axis 1 (class_axis), got (2, 5); class_axis = -1 fits it");
+  problem.target.spec.shape = {5, 3};
+  EXPECT_NE(Refusal(problem).find("got (5, 3); class_axis = 0 fits it"), std::string::npos);
+  problem.options.class_axis = -1;
+  EXPECT_NE(Refusal(problem).find("along axis 2 (class_axis), got (5, 3); class_axis = 0 fits it"),
+            std::string::npos);
+  problem.target.spec.shape = {5};
+  EXPECT_EQ(Refusal(problem).find("fits"), std::string::npos);
+}
 
 TEST(Plan, IsCompletedByAWeightThatFollows) {
   OwnedProblem problem = Good();
