@@ -46,8 +46,30 @@ absl::Status ParseReduction(const v1::Criterion& wire, Options* options) {
   }
 }
 
+/// Where a weight may be.
+enum class WeightPlace : uint8_t { kHere, kHereOrInStream };
+
+absl::Status ParseWeight(const v1::Tensor& wire, WeightPlace place, Problem* problem,
+                         std::vector<std::byte>* storage) {
+  constexpr absl::string_view kField = "criterion.cross_entropy.weight";
+  if (place == WeightPlace::kHereOrInStream && wire.data_case() == v1::Tensor::DATA_NOT_SET) {
+    v1::TensorSpec spec;
+    spec.set_dtype(wire.dtype());
+    *spec.mutable_shape() = wire.shape();
+    auto parsed = ParseSpec(spec, kField);
+    if (!parsed.ok()) return parsed.status();
+    problem->weight = {*std::move(parsed), {}};
+    problem->weight_follows = true;
+    return absl::OkStatus();
+  }
+  auto weight = ParseTensor(wire, kField, storage);
+  if (!weight.ok()) return weight.status();
+  problem->weight = *std::move(weight);
+  return absl::OkStatus();
+}
+
 /// `weight_storage` holds the encoded weight, where it comes as typed values.
-absl::Status ParseCriterion(const v1::Criterion& wire, Problem* problem,
+absl::Status ParseCriterion(const v1::Criterion& wire, WeightPlace place, Problem* problem,
                             std::vector<std::byte>* weight_storage) {
   if (wire.kind_case() != v1::Criterion::kCrossEntropy) {
     return Missing("criterion", "a loss: cross_entropy");
@@ -64,10 +86,7 @@ absl::Status ParseCriterion(const v1::Criterion& wire, Problem* problem,
   options->label_smoothing = loss.label_smoothing();
   if (loss.has_class_axis()) options->class_axis = loss.class_axis();
   if (!loss.has_weight()) return absl::OkStatus();
-  auto weight = ParseTensor(loss.weight(), "criterion.cross_entropy.weight", weight_storage);
-  if (!weight.ok()) return weight.status();
-  problem->weight = *std::move(weight);
-  return absl::OkStatus();
+  return ParseWeight(loss.weight(), place, problem, weight_storage);
 }
 
 Outputs ParseOutputs(const v1::Outputs& wire) {
@@ -100,7 +119,8 @@ absl::StatusOr<std::shared_ptr<const Plan>> PlanOf(const v1::EvaluateStreamHeade
     problem.grad_output = *std::move(grad_output);
   }
   std::vector<std::byte> weight_storage;
-  LOSSD_RETURN_IF_ERROR(ParseCriterion(header.criterion(), &problem, &weight_storage));
+  LOSSD_RETURN_IF_ERROR(
+      ParseCriterion(header.criterion(), WeightPlace::kHereOrInStream, &problem, &weight_storage));
   return Plan::Create(problem, limits);
 }
 
@@ -145,7 +165,8 @@ absl::StatusOr<ParsedRequest> ParseRequest(const v1::EvaluateRequest& request,
     parsed.operands.grad_output = grad->bytes;
   }
   std::vector<std::byte> weight_storage;
-  LOSSD_RETURN_IF_ERROR(ParseCriterion(request.criterion(), &problem, &weight_storage));
+  LOSSD_RETURN_IF_ERROR(
+      ParseCriterion(request.criterion(), WeightPlace::kHere, &problem, &weight_storage));
   auto plan = Plan::Create(problem, limits);
   if (!plan.ok()) return plan.status();
   parsed.plan = *std::move(plan);
@@ -214,7 +235,8 @@ absl::StatusOr<Summary> ParseSummary(const v1::Summary& wire, absl::string_view 
     return InvalidField(path("criterion.cross_entropy.weight"), "SUMMARY_MISMATCH",
                         "expected none: weight_digest stands for it");
   }
-  if (const auto status = ParseCriterion(wire.criterion(), &problem, &unused); !status.ok()) {
+  if (const auto status = ParseCriterion(wire.criterion(), WeightPlace::kHere, &problem, &unused);
+      !status.ok()) {
     return WithFieldPrefix(status, absl::StrCat(field, "."));
   }
   const auto dtype = ParseDType(wire.dtype(), field);
