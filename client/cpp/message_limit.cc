@@ -1,0 +1,35 @@
+#include "client/cpp/message_limit.h"
+
+#include <grpcpp/client_context.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "core/error.h"
+#include "lossd/v1/service.pb.h"
+
+namespace lossd {
+namespace {
+
+/// A header fits; no server of ours can be set to less.
+constexpr uint64_t kLeast = 65536;
+
+}  // namespace
+
+void MessageLimit::Ask(grpc::ClientContext* context) {
+  v1::GetServerInfoResponse info;
+  const grpc::Status status = stub_->GetServerInfo(context, {}, &info);
+  if (status.ok() && info.limits().max_message_bytes() > 0) {
+    bytes_ = std::max(info.limits().max_message_bytes(), kLeast);
+  }
+  // A server that cannot be reached now is asked again.
+  if (status.ok() || status.error_code() == grpc::StatusCode::UNIMPLEMENTED) known_ = true;
+}
+
+bool RefusedByTransport(const absl::Status& status) {
+  return status.code() == absl::StatusCode::kResourceExhausted &&
+         GetErrorDetail(status).reason.empty();
+}
+
+}  // namespace lossd
