@@ -105,8 +105,8 @@ absl::Status CheckWritable(const std::string& path) {
   } else if (errno != ENOENT) {
     return BadFile(path, std::strerror(errno));
   }
-  std::string folder = std::filesystem::path(Resolved(path)).parent_path().string();
-  if (folder.empty()) folder = ".";
+  const std::filesystem::path parent = std::filesystem::path(Resolved(path)).parent_path();
+  const std::string folder = parent.empty() ? std::string(".") : parent.string();
   if (stat(folder.c_str(), &info) != 0) {
     return BadFile(path, absl::StrCat("its folder: ", std::strerror(errno)));
   }
