@@ -83,9 +83,9 @@ def test_reads_what_numpy_reads(files, evaluate):
     np.save(files / "big_fortran.npy", np.asfortranarray(X.astype(">f4")))
     np.savez_compressed(files / "big.npz", input=X.astype(">f4"))
     for kind in (">f8", ">f2"):
-        np.save(files / f"x{kind[1:]}.npy", X.astype(kind))
+        np.save(files / f"x{kind[-2:]}.npy", X.astype(kind))
     for kind in (">i2", ">i4", ">i8", ">u8", "i1"):
-        np.save(files / f"y{kind[1:]}.npy", Y.astype(kind))
+        np.save(files / f"y{kind[-2:]}.npy", Y.astype(kind))
     headers = {
         "long.npy": "{'descr': '<f4', 'fortran_order': False, 'shape': (6L, 4L), }",
         "quotes.npy": '{"descr": "<f4", "fortran_order": False, "shape": (6, 4)}',
