@@ -100,6 +100,7 @@ class GrpcClient final : public Client {
     grpc::ClientContext context;
     Prepare(&context);
     LOSSD_RETURN_IF_ERROR(FromGrpc(stub_->GetServerInfo(&context, {}, &response)));
+    limit_.Learn(response);
     return response;
   }
 

@@ -20,11 +20,15 @@ constexpr uint64_t kLeast = 65536;
 void MessageLimit::Ask(grpc::ClientContext* context) {
   v1::GetServerInfoResponse info;
   const grpc::Status status = stub_->GetServerInfo(context, {}, &info);
-  if (status.ok() && info.limits().max_message_bytes() > 0) {
-    bytes_ = std::max(info.limits().max_message_bytes(), kLeast);
-  }
-  // A server that cannot be reached now is asked again.
-  if (status.ok() || status.error_code() == grpc::StatusCode::UNIMPLEMENTED) known_ = true;
+  if (status.ok()) Learn(info);
+  // A server that cannot be reached now is asked again; one that does not answer this is not.
+  if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) known_ = true;
+}
+
+void MessageLimit::Learn(const v1::GetServerInfoResponse& info) {
+  const uint64_t limit = info.limits().max_message_bytes();
+  if (limit > 0) bytes_ = std::max(limit, kLeast);
+  known_ = true;
 }
 
 bool RefusedByTransport(const absl::Status& status) {

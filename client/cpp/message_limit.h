@@ -24,8 +24,11 @@ class MessageLimit {
 
   [[nodiscard]] uint64_t bytes() const { return bytes_; }
   [[nodiscard]] bool known() const { return known_; }
-  /// Asks the server. One that does not say is left to be what it was believed to be.
+  /// Asks the server.
   void Ask(grpc::ClientContext* context);
+  /// An answer that somebody got. A server that does not say is left to be what it was believed to
+  /// be.
+  void Learn(const v1::GetServerInfoResponse& info);
 
  private:
   v1::LossService::Stub* const stub_;

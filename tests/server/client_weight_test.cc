@@ -188,11 +188,15 @@ TEST(ClientWeight, AServerIsAskedOnceAndWhereItMattersOnly) {
   request.chunk_bytes = size_t{2} << 20U;
   EXPECT_EQ(call(), 1);
   EXPECT_EQ(call(), 1);
+  // What the caller asked for serves as well.
+  client = Client::Connect(address);
+  ASSERT_TRUE((*client)->GetServerInfo().ok());
+  EXPECT_EQ(call(), 2);
   // A bad request is not worth a question.
   client = Client::Connect(address);
   request.target.spec.shape = {699};
   EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(service.questions, 1);
+  EXPECT_EQ(service.questions, 2);
 }
 
 TEST(ClientWeight, ChunksOfNothingAreRefused) {
