@@ -1,9 +1,11 @@
 #include "core/plan.h"
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -12,9 +14,9 @@
 #include "core/check_options.h"
 #include "core/dtype.h"
 #include "core/error.h"
-#include "core/load.h"
 #include "core/options.h"
 #include "core/tensor.h"
+#include "core/weight_values.h"
 
 namespace lossd {
 namespace {
@@ -131,12 +133,38 @@ class PlanBuilder {
     plan_->target_ = target;
     if (IsInteger(target.dtype)) {
       plan_->target_kind_ = TargetKind::kClassIndex;
-      return CheckShape(target, plan_->position_shape_, "target",
-                        "the input's without its class axis, for class indices");
+      if (target.shape == plan_->position_shape_) return absl::OkStatus();
+      return WrongIndexShape();
     }
     plan_->target_kind_ = TargetKind::kProbabilities;
+    // Labels that a program holds as floats, often those of a table with gaps.
+    if (target.shape == plan_->position_shape_ && target.shape != problem_.input.shape) {
+      return InvalidField("target.dtype", "DTYPE_MISMATCH",
+                          "expected class indices of an integer type, or probabilities of shape ",
+                          ToString(problem_.input.shape), ", got ", Name(target.dtype),
+                          " of shape ", ToString(target.shape));
+    }
     LOSSD_RETURN_IF_ERROR(CheckCompanionDType(target.dtype, problem_.input.dtype, "target"));
     return CheckShape(target, problem_.input.shape, "target", "the input's, for probabilities");
+  }
+
+  /// Names the axis that was left out, and another one that would have fitted.
+  [[gnu::cold]] absl::Status WrongIndexShape() const {
+    const Shape& input = problem_.input.shape;
+    const Shape& target = problem_.target.shape;
+    std::string hint;
+    if (target == input) hint = "; probabilities are of a floating type";
+    for (size_t axis = 0; axis < input.size() && hint.empty(); ++axis) {
+      Shape without = input;
+      without.erase(without.begin() + static_cast<ptrdiff_t>(axis));
+      if (axis == axis_ || target != without) continue;
+      const bool last = axis + 1 == input.size();
+      hint = absl::StrCat("; class_axis = ", last ? -1 : static_cast<int64_t>(axis), " fits it");
+    }
+    return InvalidField("target.shape", "SHAPE_MISMATCH", "expected ",
+                        ToString(plan_->position_shape_), ", class indices of an input ",
+                        ToString(input), " whose classes lie along axis ", axis_,
+                        " (class_axis), got ", ToString(target), hint);
   }
 
   absl::Status Weight() {
@@ -149,19 +177,13 @@ class PlanBuilder {
     LOSSD_RETURN_IF_ERROR(CheckCompanionDType(weight.spec.dtype, problem_.input.dtype, kWeight));
     LOSSD_RETURN_IF_ERROR(
         CheckShape(weight.spec, {plan_->classes_}, kWeight, "one weight for each class"));
+    plan_->weight_follows_ = problem_.weight_follows;
+    if (problem_.weight_follows) return absl::OkStatus();
     LOSSD_RETURN_IF_ERROR(CheckBytes(weight, kWeight));
-    plan_->weight_.resize(static_cast<size_t>(plan_->classes_));
-    LoadAsDouble(weight.spec.dtype, weight.bytes.data(), plan_->weight_.size(),
-                 plan_->weight_.data());
-    // Neumaier's sum: within an ulp of the exact one for weights of one sign.
-    double sum = 0;
-    double lost = 0;
-    for (const double w : plan_->weight_) {
-      const double next = sum + w;
-      lost += std::abs(sum) >= std::abs(w) ? (sum - next) + w : (w - next) + sum;
-      sum = next;
-    }
-    plan_->weight_sum_ = std::isfinite(sum) ? sum + lost : sum;
+    WeightValues values(weight.spec.dtype, plan_->classes_);
+    values.Append(weight.bytes);
+    plan_->weight_sum_ = values.Sum();
+    plan_->weight_ = values.Take();
     return absl::OkStatus();
   }
 
@@ -199,6 +221,14 @@ class PlanBuilder {
 absl::StatusOr<std::shared_ptr<const Plan>> Plan::Create(const Problem& problem,
                                                          const PlanLimits& limits) {
   return PlanBuilder(problem, limits).Build();
+}
+
+std::shared_ptr<const Plan> Plan::WithWeight(WeightValues values) const {
+  std::shared_ptr<Plan> plan(new Plan(*this));
+  plan->weight_sum_ = values.Sum();
+  plan->weight_ = values.Take();
+  plan->weight_follows_ = false;
+  return plan;
 }
 
 Shape Plan::LossShape() const {

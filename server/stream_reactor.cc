@@ -154,6 +154,7 @@ class StreamReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
     } else if (session_ == nullptr) {
       return InvalidField("header", "HEADER_MISSING", "expected it in the first message");
     }
+    LOSSD_RETURN_IF_ERROR(Append(Operand::kWeight, fields.pieces(Request::kWeightFieldNumber)));
     LOSSD_RETURN_IF_ERROR(Append(Operand::kTarget, fields.pieces(Request::kTargetFieldNumber)));
     LOSSD_RETURN_IF_ERROR(
         Append(Operand::kGradOutput, fields.pieces(Request::kGradOutputFieldNumber)));

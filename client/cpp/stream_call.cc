@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "client/cpp/lossd/client.h"
+#include "client/cpp/stream_messages.h"
 #include "client/cpp/stream_writer.h"
 #include "core/plan.h"
 #include "lossd/v1/service.pb.h"
@@ -128,12 +129,14 @@ absl::Status ReadAll(const CrossEntropyRequest& request, const Plan& plan, Strea
 }  // namespace
 
 absl::Status RunStreamCall(const CrossEntropyRequest& request, const Plan& plan,
+                           size_t message_bytes,
                            const std::shared_ptr<grpc::ChannelInterface>& channel,
                            std::unique_ptr<grpc::ClientContext> context,
                            CrossEntropyResult* result) {
   auto stream = Open(channel, context.get());
   // The two directions need two threads: the server stops reading while nobody reads its replies.
-  StreamWriter call(request, plan, std::move(context), std::move(stream));
+  StreamWriter call(StreamMessages(request, plan, message_bytes), std::move(context),
+                    std::move(stream));
   bool read_to_end = false;
   absl::Status read = ReadAll(request, plan, &call, result, &read_to_end);
   // Only for a stream that goes on: at its end a cancel would hide the server's status.

@@ -32,7 +32,8 @@ struct ParsedRequest {
 absl::StatusOr<ParsedRequest> ParseRequest(const v1::EvaluateRequest& request,
                                            const PlanLimits& limits);
 
-/// The plan of a stream; field paths begin with "header.".
+/// The plan of a stream, whose weight follows where it has no data; field paths begin with
+/// "header.".
 absl::StatusOr<std::shared_ptr<const Plan>> ParseHeader(const v1::EvaluateStreamHeader& header,
                                                         const PlanLimits& limits);
 

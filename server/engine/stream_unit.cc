@@ -53,7 +53,7 @@ absl::Span<std::byte> StreamUnit::Room(Operand operand, size_t most) {
 
 int64_t StreamUnit::Ready() const {
   int64_t ready = positions_;
-  for (size_t which = 0; which < kOperands; ++which) {
+  for (size_t which = 0; which < kUnitOperands; ++which) {
     const int64_t each = layout_.operand_bytes[which];
     if (each == 0) continue;
     // Operands with a class axis are whole by samples; an incoming gradient by positions.

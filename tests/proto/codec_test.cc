@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <tuple>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "core/error.h"
 #include "google/rpc/error_details.pb.h"
 #include "proto/codec/problem_codec.h"
@@ -92,6 +94,40 @@ TEST(Codec, RefusesBadMessagesByField) {
   const auto parsed = ParseRequest(request, {});
   EXPECT_EQ(parsed.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(GetErrorDetail(parsed.status()).reason, "SHARED_MEMORY_UNAVAILABLE");
+}
+
+TEST(Codec, AWeightWithoutDataFollowsInAStreamOnly) {
+  const std::string weight = "criterion { cross_entropy { weight { dtype: 1 shape: 2 } } }";
+  auto request = Parse<v1::EvaluateRequest>(kGood);
+  request.MergeFrom(Parse<v1::EvaluateRequest>(weight));
+  const auto parsed = ParseRequest(request, {});
+  EXPECT_EQ(GetErrorDetail(parsed.status()).field, "criterion.cross_entropy.weight");
+  EXPECT_EQ(GetErrorDetail(parsed.status()).reason, "FIELD_MISSING");
+  const std::string tensors = "input { dtype: 1 shape: [4, 2] } target { dtype: 8 shape: 4 }";
+  const auto plan = ParseHeader(Parse<v1::EvaluateStreamHeader>(weight + tensors), {});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_TRUE((*plan)->weight_follows());
+  const auto whole = ParseHeader(
+      Parse<v1::EvaluateStreamHeader>(
+          "criterion { cross_entropy { weight { shape: 2 float_values { values: [1, 2] } } } }" +
+          tensors),
+      {});
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_FALSE((*whole)->weight_follows());
+  for (const auto& [spec, field, reason] :
+       {std::tuple{"dtype: 1 shape: 3", ".shape", "SHAPE_MISMATCH"},
+        std::tuple{"dtype: 2 shape: 2", ".dtype", "DTYPE_MISMATCH"},
+        std::tuple{"shape: 2", ".dtype", "DTYPE_MISSING"},
+        std::tuple{"dtype: 1 shape: -2", ".shape", "SIZE_NEGATIVE"}}) {
+    const auto bad =
+        ParseHeader(Parse<v1::EvaluateStreamHeader>(absl::StrCat(
+                        "criterion { cross_entropy { weight { ", spec, " } } }", tensors)),
+                    {});
+    EXPECT_EQ(GetErrorDetail(bad.status()).field,
+              absl::StrCat("header.criterion.cross_entropy.weight", field))
+        << spec;
+    EXPECT_EQ(GetErrorDetail(bad.status()).reason, reason) << spec;
+  }
 }
 
 TEST(Codec, HeaderPathsBeginWithHeader) {
