@@ -68,7 +68,7 @@ class Operand:
 
     def view(self) -> memoryview:
         """The elements' bytes in row-major order."""
-        return memoryview(self.array.reshape(-1).view(np.uint8))
+        return self.array.reshape(-1).view(np.uint8).data
 
 
 def read(value: Any, name: str) -> Source:
@@ -146,7 +146,7 @@ def _converted(value: Any, name: str) -> tuple[np.ndarray, str]:
     array = np.asarray(array)
     if array.dtype.name == "bfloat16":
         return array.view(np.uint16), "bfloat16"
-    return array, array.dtype.name
+    return array, "text" if array.dtype.kind in "US" else array.dtype.name
 
 
 def _from_torch(torch: Any, tensor: Any) -> tuple[np.ndarray, str]:
@@ -192,6 +192,8 @@ def _depth(value: Any) -> int:
 def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
     """Python's numbers as numpy's: int64 or uint64 where all are integers, else float64."""
     values = array.reshape(-1).tolist()
+    if array.ndim == 0 and not isinstance(values[0], int):
+        raise invalid_type(name, "", f"expected an array of numbers, got {describe(values[0])}")
     for number, value in enumerate(values):
         if not isinstance(value, (int, float, np.integer, np.floating)):
             at = place(tuple(int(i) for i in np.unravel_index(number, array.shape)))

@@ -6,9 +6,12 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
+import grpc
+
 from . import _replies, _retry, _scalars, _status, _stream
 from ._connection import Connection
 from ._errors import (
+    DeadlineExceeded,
     ResourceExhausted,
     Unimplemented,
     describe,
@@ -201,7 +204,14 @@ class Client:
 
 
 def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
+    """The seconds that are left; gRPC takes 0 for a limit that it may pass."""
+    if deadline is None:
+        return None
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise DeadlineExceeded("no time was left to make the call",
+                               grpc.StatusCode.DEADLINE_EXCEEDED)
+    return left
 
 
 def _summaries(values: Any) -> list[criterion_pb2.Summary]:

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from . import _status
-from ._errors import ClientClosed, describe, invalid, invalid_type
+from ._errors import ClientClosed, LossdError, describe, invalid, invalid_type
 from .v1 import service_pb2, service_pb2_grpc
 
 # Calls of one message are made again by gRPC where the server could not be reached, as often as
@@ -95,8 +95,9 @@ class Connection:
         try:
             yield
         except ValueError as error:
-            if not self._closed:  # Otherwise another thread has just closed it.
+            if isinstance(error, LossdError) or not self._closed:
                 raise
+            # Another thread has just closed it.
             raise ClientClosed(message, grpc.StatusCode.FAILED_PRECONDITION) from error
 
 

@@ -11,14 +11,13 @@ from .v1 import tensor_pb2
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 
-_WIRE = {name: tensor_pb2.DataType.Value(f"DATA_TYPE_{name.upper()}")
-         for name in FLOATS + INTEGERS}
-_NAMES = {number: name for name, number in _WIRE.items()}
+_WIRE = {name: f"DATA_TYPE_{name.upper()}" for name in FLOATS + INTEGERS}
+_NAMES = {int(tensor_pb2.DataType.Value(value)): name for name, value in _WIRE.items()}
 
 
-def wire(name: str) -> int:
-    """The lossd.v1.DataType of a type."""
-    return int(_WIRE[name])
+def wire(name: str) -> str:
+    """The lossd.v1.DataType of a type, by its name."""
+    return _WIRE[name]
 
 
 def name_of(number: int) -> str | None:
@@ -29,7 +28,8 @@ def name_of(number: int) -> str | None:
 def stored(name: str) -> np.dtype:
     """The little-endian numpy type that keeps the elements inside this package."""
     kept = "uint16" if name == "bfloat16" else name
-    return np.dtype(kept).newbyteorder("<")
+    little: np.dtype = np.dtype(kept).newbyteorder("<")
+    return little
 
 
 def result(name: str) -> np.dtype:
@@ -40,7 +40,8 @@ def result(name: str) -> np.dtype:
         import ml_dtypes
     except ImportError:
         return np.dtype(np.uint16)
-    return np.dtype(ml_dtypes.bfloat16)
+    bfloat16: np.dtype = np.dtype(ml_dtypes.bfloat16)
+    return bfloat16
 
 
 def companion(logits: str) -> str:

@@ -56,8 +56,8 @@ class Options:
     def criterion(self) -> criterion_pb2.Criterion:
         """All of it but the weight."""
         return criterion_pb2.Criterion(
-            reduction=criterion_pb2.Reduction.Value(f"REDUCTION_{self.reduction.upper()}"),
-            empty_mean=criterion_pb2.EmptyMean.Value(f"EMPTY_MEAN_{self.empty_mean.upper()}"),
+            reduction=f"REDUCTION_{self.reduction.upper()}",
+            empty_mean=f"EMPTY_MEAN_{self.empty_mean.upper()}",
             normalizer=self.normalizer,
             cross_entropy=criterion_pb2.CrossEntropy(
                 ignore_index=self.ignore_index, label_smoothing=self.label_smoothing,

@@ -21,7 +21,7 @@ def from_response(response: service_pb2.EvaluateResponse, problem: Problem) -> C
     """
     arrays = {}
     for name, spec in problem.wanted().items():
-        if not response.HasField(name):  # type: ignore[arg-type]
+        if not response.HasField(name):
             raise unexpected(f"{name} is missing")
         arrays[name] = _from_tensor(getattr(response, name), spec, name)
     _check_summary(response, problem)
@@ -34,7 +34,7 @@ class StreamOutputs:
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self._arrays = {name: _empty(spec) for name, spec in problem.wanted().items()}
-        self._views = {name: memoryview(array.reshape(-1).view(np.uint8))
+        self._views = {name: array.reshape(-1).view(np.uint8).data
                        for name, array in self._arrays.items()}
         self._filled = dict.fromkeys(self._arrays, 0)
         self._last: service_pb2.EvaluateStreamResponse | None = None
@@ -106,7 +106,7 @@ def _from_tensor(tensor: tensor_pb2.Tensor, spec: Spec, name: str) -> np.ndarray
     array = _empty(spec)
     if len(tensor.raw) != array.nbytes:
         raise unexpected(f"{name} has {len(tensor.raw)} bytes, expected {array.nbytes}")
-    memoryview(array.reshape(-1).view(np.uint8))[:] = tensor.raw
+    array.reshape(-1).view(np.uint8).data[:] = tensor.raw
     return array
 
 

@@ -171,7 +171,6 @@ def _neither(source: Source, geometry: Geometry) -> InvalidArgument:
             words += (f", NaN at target{place(tuple(int(i) for i in gaps[0]))}: fill gaps with "
                       "ignore_index, then convert to an integer type")
     if not source.is_number:
-        return invalid_type("target.dtype", "DTYPE_UNSUPPORTED", words)
-    if source.shape == geometry.positions:
-        return invalid("target.dtype", "DTYPE_MISMATCH", words)
-    return invalid("target.shape", "SHAPE_MISMATCH", words)
+        return invalid_type("target", "DTYPE_UNSUPPORTED", words)
+    of_labels = source.shape == geometry.positions
+    return invalid("target", "DTYPE_MISMATCH" if of_labels else "SHAPE_MISMATCH", words)

@@ -57,14 +57,16 @@ def _in_step(problem: Problem, chunk_bytes: int) -> Iterator[service_pb2.Evaluat
     # An input without elements: its companions go all the same.
     for begin in range(0, max(1, len(data)), step):
         end = min(begin + step, len(data))
-        fields = {"input": bytes(data[begin:end])}
+        shares = dict.fromkeys(companions, b"")
         for name, piece in companions.items():
             # A scalar goes at once; the others as far as the input.
             whole = len(piece) <= 8 or end == len(data)
             stop = len(piece) if whole else len(piece) * end // len(data)
-            fields[name] = bytes(piece[sent[name]:stop])
+            shares[name] = bytes(piece[sent[name]:stop])
             sent[name] = stop
-        yield service_pb2.EvaluateStreamRequest(**fields)
+        yield service_pb2.EvaluateStreamRequest(input=bytes(data[begin:end]),
+                                                target=shares.get("target"),
+                                                grad_output=shares.get("grad_output"))
 
 
 def _pieces(data: memoryview, size: int) -> Iterator[bytes]:

@@ -27,4 +27,4 @@ def to_float(total: criterion_pb2.ExactSum, dtype: int) -> float:
     try:
         return units / (1 << exponent)  # Python divides integers with one rounding.
     except OverflowError:
-        return math.copysign(math.inf, units)
+        return math.inf if units > 0 else -math.inf
