@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from . import _status
-from ._errors import ClientClosed, LossdError, describe, invalid, invalid_type
+from ._errors import ClientClosed, describe, invalid, invalid_type
 from .v1 import service_pb2, service_pb2_grpc
 
 # Calls of one message are made again by gRPC where the server could not be reached, as often as
@@ -60,7 +60,7 @@ class Connection:
         Raises:
             LossdError: the call failed, or this is closed.
         """
-        with self._usable(), _status.translated():
+        with _status.translated(), self._usable():
             return getattr(self._stub, method)(request, timeout=timeout, metadata=self._metadata)
 
     @contextmanager
@@ -88,17 +88,14 @@ class Connection:
 
     @contextmanager
     def _usable(self) -> Iterator[None]:
-        """Raises ClientClosed in place of grpc's ValueError."""
-        message = "the client was closed; make another one"
-        if self._closed:
-            raise ClientClosed(message, grpc.StatusCode.FAILED_PRECONDITION)
+        """Raises ClientClosed in place of the ValueError that a closed channel raises."""
         try:
             yield
         except ValueError as error:
-            if isinstance(error, LossdError) or not self._closed:
+            if not self._closed:
                 raise
-            # Another thread has just closed it.
-            raise ClientClosed(message, grpc.StatusCode.FAILED_PRECONDITION) from error
+            raise ClientClosed("the client was closed; make another one",
+                               grpc.StatusCode.FAILED_PRECONDITION) from error
 
 
 def _check_address(address: Any) -> None:

@@ -1,7 +1,6 @@
 """The exceptions of this package. Each is a LossdError and the standard exception it resembles."""
 
 import reprlib
-from typing import Any
 
 import grpc
 
@@ -27,10 +26,6 @@ class LossdError(Exception):
         self.field = field
         self.reason = reason
         self.retry_after = retry_after
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Worker processes hand exceptions on by pickle."""
-        return type(self), (str(self), self.code, self.field, self.reason, self.retry_after)
 
 
 class InvalidArgument(LossdError, ValueError):

@@ -2,14 +2,16 @@
 
 import math
 
+import grpc
 import numpy as np
 import pytest
-from conftest import Server
+from conftest import Server, serving
 
 import lossd
 from lossd import _stream
 from lossd._options import Options
 from lossd._problem import Problem
+from lossd.v1 import service_pb2, service_pb2_grpc
 
 DEFAULTS = {"ignore_index": -100, "reduction": "mean", "label_smoothing": 0.0, "class_axis": 1,
             "grad": False, "grad_target": False, "grad_weight": False, "log_sum_exp": False,
@@ -45,7 +47,7 @@ def test_messages_carry_everything_once(chunk_bytes):
                                      chunk_bytes))
     for name, array in (("input", x), ("target", t), ("grad_output", g), ("weight", x[:0])):
         assert joined(messages, name) == array.tobytes()
-    assert messages[0].WhichOneof is not None and messages[0].HasField("header")
+    assert messages[0].HasField("header")
     assert not any(message.HasField("header") for message in messages[1:])
     assert all(len(m.input) + len(m.target) + len(m.grad_output) <= chunk_bytes + 8
                for m in messages)
@@ -54,6 +56,8 @@ def test_messages_carry_everything_once(chunk_bytes):
     assert joined(messages, "target") == labels.tobytes()
     assert joined(messages, "grad_output") == np.float32(2).tobytes()
     assert order(messages)[:2] == ["header", "target"]
+    # A scalar goes whole beside the first bytes of the input.
+    assert next(m for m in messages if m.input).grad_output == np.float32(2).tobytes()
 
 
 def test_an_input_without_elements_has_its_companions():
@@ -105,6 +109,55 @@ def test_a_server_with_the_smallest_limit(transport):
                     assert math.isclose(got.loss, math.log(1000), rel_tol=1e-6)
     finally:
         assert server.stop() == 0
+
+
+class Refusing(service_pb2_grpc.LossServiceServicer):
+    """Takes streams whole, then refuses them."""
+
+    def __init__(self):
+        self.code = grpc.StatusCode.UNAUTHENTICATED
+        self.asked = 0
+        self.largest = 0
+
+    def EvaluateStream(self, requests, context):
+        self.largest = max(request.ByteSize() for request in requests)
+        context.abort(self.code, "no")
+
+    def GetServerInfo(self, request, context):
+        self.asked += 1
+        return service_pb2.GetServerInfoResponse(limits={"max_message_bytes": 100_000})
+
+
+class Narrow(Refusing):
+    """Lets nothing but evaluations through."""
+
+    GetServerInfo = service_pb2_grpc.LossServiceServicer.GetServerInfo
+
+
+def refused(client):
+    """One try of a stream of 4 MB."""
+    with pytest.raises(lossd.LossdError, match="no"):
+        client.cross_entropy(np.zeros((1000, 1000), np.float32), np.zeros(1000, int))
+
+
+def test_limits_are_asked_once_and_again_where_one_was_passed():
+    servicer = Refusing()
+    with serving(servicer) as address, lossd.Client(address, timeout=60) as client:
+        refused(client)
+        refused(client)
+        assert servicer.asked == 1 and 90_000 < servicer.largest <= 100_000
+        servicer.code = grpc.StatusCode.RESOURCE_EXHAUSTED
+        refused(client)
+        assert servicer.asked == 1
+        refused(client)
+        assert servicer.asked == 2
+
+
+def test_limits_that_cannot_be_asked():
+    servicer = Narrow()
+    with serving(servicer) as address, lossd.Client(address, timeout=60) as client:
+        refused(client)
+        assert 50_000 < servicer.largest <= 65_536
 
 
 @pytest.mark.parametrize("dtype, classes", [(np.float32, 1_100_000), (np.float64, 530_000)])
