@@ -98,6 +98,8 @@ def ready(source: Source) -> Operand:
     """The argument in its own type, which must be one of the wire's. No copy where its memory is
     as it has to be."""
     stored = _dtypes.stored(source.dtype)
+    if source.array.flags.c_contiguous and source.array.dtype == stored:
+        return Operand(source.array, source.dtype)
     array = np.require(source.array, dtype=stored, requirements=["C"]).reshape(source.shape)
     return Operand(array, source.dtype)
 
@@ -144,9 +146,8 @@ def _converted(value: Any, name: str) -> tuple[np.ndarray, str]:
     if isinstance(array, np.ma.MaskedArray):
         raise _masked(name)
     array = np.asarray(array)
-    if array.dtype.name == "bfloat16":
-        return array.view(np.uint16), "bfloat16"
-    return array, "text" if array.dtype.kind in "US" else array.dtype.name
+    dtype = _dtypes.name(array.dtype)
+    return (array.view(np.uint16) if dtype == "bfloat16" else array), dtype
 
 
 def _from_torch(torch: Any, tensor: Any) -> tuple[np.ndarray, str]:
@@ -155,7 +156,7 @@ def _from_torch(torch: Any, tensor: Any) -> tuple[np.ndarray, str]:
         # Signed: older releases of torch have no uint16.
         return plain.view(torch.int16).numpy().view(np.uint16), "bfloat16"
     array = plain.numpy()
-    return array, array.dtype.name
+    return array, _dtypes.name(array.dtype)
 
 
 def _refuse_masked_in(value: Sequence[Any], name: str, depth: int = 1) -> None:

@@ -4,6 +4,8 @@ numpy has no bfloat16. Inside this package its elements are the uint16 of their 
 the type of the package ml_dtypes where it can be imported, and are these uint16 otherwise.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from .v1 import tensor_pb2
@@ -25,6 +27,14 @@ def name_of(number: int) -> str | None:
     return _NAMES.get(number)
 
 
+@lru_cache(maxsize=64)
+def name(dtype: np.dtype) -> str:
+    """The name of a numpy type, whatever its byte order: "text" for strings, "object" for Python's
+    objects, numpy's own for others that the wire does not have."""
+    return "text" if dtype.kind in "US" else dtype.name
+
+
+@lru_cache(maxsize=64)
 def stored(name: str) -> np.dtype:
     """The little-endian numpy type that keeps the elements inside this package."""
     kept = "uint16" if name == "bfloat16" else name

@@ -6,7 +6,7 @@ numbers, and numbers are no switches.
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ def integer(value: Any, name: str, least: int, most: int) -> int:
         InvalidType: it is no integer.
         InvalidArgument: it is outside [least, most].
     """
+    if type(value) is int and least <= value <= most:
+        return value
     expected = f"an integer in [{_BOUNDS.get(least, least)}, {_BOUNDS.get(most, most)}]"
     scalar = _unwrapped(value)
     if isinstance(scalar, (bool, np.ndarray)) or not hasattr(scalar, "__index__"):
@@ -80,20 +82,20 @@ def switch(value: Any, name: str) -> bool:
     return scalar
 
 
-def choice(value: Any, name: str, choices: Iterable[str]) -> str:
+def choice(value: Any, name: str, choices: Sequence[str]) -> str:
     """The value, one of some words.
 
     Raises:
         InvalidType: it is no string.
         InvalidArgument: it is another one.
     """
+    if isinstance(value, str) and value in choices:
+        return value
     words = [f'"{word}"' for word in choices]
     expected = ", ".join(words[:-1]) + f" or {words[-1]}"
     if not isinstance(value, str):
         raise invalid_type(name, "", f"expected {expected}, got {describe(value)}")
-    if f'"{value}"' not in words:
-        raise invalid(name, "", f"expected {expected}, got {describe(value)}")
-    return value
+    raise invalid(name, "", f"expected {expected}, got {describe(value)}")
 
 
 def seconds(value: Any, name: str) -> float | None:
