@@ -80,7 +80,7 @@ def read(value: Any, name: str) -> Source:
     """
     try:
         array, dtype = _converted(value, name)
-    except LossdError:
+    except (LossdError, MemoryError):
         raise
     except Exception as error:  # Array libraries raise all kinds.
         why = str(error).split("\n", 1)[0]

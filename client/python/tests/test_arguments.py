@@ -25,7 +25,7 @@ REFUSED = [
     ("class_axis", 2, "an axis in [-2, 2) for an input of shape (2, 3), got 2"),
     ("class_axis", -3, "an axis in [-2, 2) for an input of shape (2, 3), got -3"),
     ("label_smoothing", "0.1", "a number in [0, 1], got '0.1'"),
-    ("label_smoothing", np.str_("0.1"), "a number in [0, 1], got np.str_('0.1')"),
+    ("label_smoothing", np.str_("0.1"), f"a number in [0, 1], got {np.str_('0.1')!r}"),
     ("label_smoothing", math.nan, "a number in [0, 1], got nan"),
     ("label_smoothing", -0.1, "a number in [0, 1], got -0.1"),
     ("label_smoothing", True, "a number in [0, 1], got True"),
