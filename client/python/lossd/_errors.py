@@ -1,22 +1,26 @@
-"""What a failed call raises: a class by its code, with the field path and reason of the server."""
+"""The exceptions of this package. Each is a LossdError and the standard exception it resembles."""
+
+import reprlib
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2
 
-_DETAILS_KEY = "grpc-status-details-bin"
+# Kinds whose whole repr could be long to make.
+_CONTAINERS = (list, tuple, dict, set, frozenset, str, bytes)
 
 
 class LossdError(Exception):
-    """A call that failed.
+    """A call that failed, or could not be made.
 
     Attributes:
-        code: the grpc.StatusCode.
-        field: path of the field at fault, such as "input.shape" or "target[17]"; "" where none is.
-        reason: a stable word, such as "LABEL_OUT_OF_RANGE"; "" where the server gave none.
+        code: the grpc.StatusCode, or None where a LossdError was made by hand.
+        field: path of the argument at fault, such as "input.shape", "target[17]" or "top_k";
+            "" where none is.
+        reason: a stable word, such as "LABEL_OUT_OF_RANGE"; "" where there is none.
         retry_after: seconds after which the call may succeed, or None.
     """
 
-    def __init__(self, message, code=None, field="", reason="", retry_after=None):
+    def __init__(self, message: str, code: grpc.StatusCode | None = None, field: str = "",
+                 reason: str = "", retry_after: float | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.field = field
@@ -25,11 +29,19 @@ class LossdError(Exception):
 
 
 class InvalidArgument(LossdError, ValueError):
-    """The problem is not valid; nothing was computed."""
+    """The problem or an argument is not valid; nothing was computed."""
 
 
-class FailedPrecondition(LossdError):
-    """The server does not offer what was asked for."""
+class InvalidType(InvalidArgument, TypeError):
+    """An argument is of a kind that cannot be taken."""
+
+
+class FailedPrecondition(LossdError, RuntimeError):
+    """The server does not offer the wanted thing, or the client cannot in its present state."""
+
+
+class ClientClosed(FailedPrecondition, ValueError):
+    """The client was used after close()."""
 
 
 class ResourceExhausted(LossdError):
@@ -40,56 +52,69 @@ class Unavailable(LossdError, ConnectionError):
     """The server could not be reached."""
 
 
+class Unimplemented(LossdError, NotImplementedError):
+    """The server does not know the call: another service answers at this address."""
+
+
 class DeadlineExceeded(LossdError, TimeoutError):
     """The call took longer than its timeout."""
 
 
 class Cancelled(LossdError):
-    """The call was cancelled."""
+    """The call was cancelled, by close() in another thread for example."""
 
 
-class Unauthenticated(LossdError):
+class Unauthenticated(LossdError, PermissionError):
     """The server wants a token, or another one."""
 
 
-class PermissionDenied(LossdError):
+class PermissionDenied(LossdError, PermissionError):
     """The token does not allow this."""
 
 
-_CLASSES = {
-    grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,
-    grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhausted,
-    grpc.StatusCode.UNAVAILABLE: Unavailable,
-    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
-    grpc.StatusCode.CANCELLED: Cancelled,
-    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
-    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
-}
+class UnexpectedReply(LossdError, RuntimeError):
+    """The server ended the call with OK, but its answer does not fit the question."""
 
 
-def from_rpc_error(error):
-    """The LossdError for a grpc.RpcError of a call."""
-    code = error.code()
-    field, reason, retry_after = "", "", None
-    for key, value in error.trailing_metadata() or ():
-        if key == _DETAILS_KEY:
-            field, reason, retry_after = _details(value)
-    message = f"{code.name}: {error.details()}" + (f" [{reason}]" if reason else "")
-    return _CLASSES.get(code, LossdError)(message, code, field, reason, retry_after)
+def invalid(field: str, reason: str, words: str) -> InvalidArgument:
+    """The error for an argument of a wrong value.
+
+    Args:
+        field: path of the argument.
+        reason: the word that a server would give, or "".
+        words: what was expected and what was got.
+    """
+    return _argument_error(InvalidArgument, field, reason, words)
 
 
-def _details(value):
-    field, reason, retry_after = "", "", None
-    status = status_pb2.Status.FromString(value)
-    bad = error_details_pb2.BadRequest()
-    info = error_details_pb2.ErrorInfo()
-    retry = error_details_pb2.RetryInfo()
-    for detail in status.details:
-        if detail.Unpack(bad) and bad.field_violations:
-            field = bad.field_violations[0].field
-        elif detail.Unpack(info):
-            reason = info.reason
-        elif detail.Unpack(retry):
-            retry_after = retry.retry_delay.seconds + retry.retry_delay.nanos * 1e-9
-    return field, reason, retry_after
+def invalid_type(field: str, reason: str, words: str) -> InvalidArgument:
+    """The error for an argument of a wrong kind; arguments as in invalid()."""
+    return _argument_error(InvalidType, field, reason, words)
+
+
+def too_large(size: int, limit: int) -> ResourceExhausted:
+    """The error for a problem that no message can carry, in bytes."""
+    return ResourceExhausted(
+        f'input: {size} bytes with all that belongs to it, expected at most {limit} for '
+        'transport="unary"; transport="stream" takes any size [LIMIT_EXCEEDED]',
+        grpc.StatusCode.RESOURCE_EXHAUSTED, "input", "LIMIT_EXCEEDED")
+
+
+def unexpected(words: str) -> UnexpectedReply:
+    """The error for an answer that does not fit."""
+    return UnexpectedReply(f"the server's answer is not one to this call: {words}",
+                           grpc.StatusCode.INTERNAL)
+
+
+def describe(value: object) -> str:
+    """A short form of a value for messages: its repr where that is short, else its type."""
+    text = reprlib.repr(value) if isinstance(value, _CONTAINERS) else repr(value)
+    if len(text) <= 60 and "\n" not in text:
+        return text
+    return f"a value of type {type(value).__name__}"
+
+
+def _argument_error(kind: type[InvalidArgument], field: str, reason: str,
+                    words: str) -> InvalidArgument:
+    message = f"{field}: {words}" + (f" [{reason}]" if reason else "")
+    return kind(message, grpc.StatusCode.INVALID_ARGUMENT, field, reason)
