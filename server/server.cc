@@ -44,6 +44,10 @@ int ThreadCount(int wanted) {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
+/// Throws std::system_error where there are not so many threads to be had as gRPC begins when it
+/// is first touched. Itself it would wait for ever for those that it does not get.
+void ExpectThreadsForGrpc() { const WorkerPool spare(16 + 2 * ThreadCount(0)); }
+
 absl::StatusOr<std::vector<ListenAddress>> ParseAddresses(const std::vector<std::string>& listen) {
   if (listen.empty()) {
     return absl::InvalidArgumentError("--listen: expected at least one address");
@@ -169,6 +173,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::StartWith(const ServerOptions& o
   }
   auto parts = std::make_unique<Parts>(options, threads);
   parts->locks = std::move(locks);
+  ExpectThreadsForGrpc();
   parts->MakeServices(options);
   std::vector<int> ports;
   parts->Listen(options, *addresses, &ports);

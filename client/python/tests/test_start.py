@@ -19,10 +19,27 @@ import lossd
 from lossd.v1 import criterion_pb2, service_pb2, tensor_pb2
 
 
+started = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    """A test that fails leaves its processes behind."""
+    yield
+    while started:
+        process = started.pop()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        process.stderr.close()
+
+
 def start(*arguments, environment=None, **kwargs):
     """A process whose standard error can be read."""
-    return subprocess.Popen([BIN / "lossd", *map(str, arguments)], stderr=subprocess.PIPE, text=True,
-                            env={**os.environ, **(environment or {})}, **kwargs)
+    process = subprocess.Popen([BIN / "lossd", *map(str, arguments)], stderr=subprocess.PIPE,
+                               text=True, env={**os.environ, **(environment or {})}, **kwargs)
+    started.append(process)
+    return process
 
 
 def serving(process):
@@ -34,9 +51,7 @@ def serving(process):
 
 def end(process, number=signal.SIGTERM, timeout=30):
     process.send_signal(number)
-    status = process.wait(timeout)
-    process.stderr.close()
-    return status
+    return process.wait(timeout)
 
 
 def refused(*arguments, **kwargs):
@@ -142,7 +157,6 @@ def test_of_two_servers_on_one_socket_one_serves(tmp_path):
         down = two[1 - two.index(up[0])]
         assert down.wait(30) == 1
         assert ready[two.index(down)].startswith(f"lossd: cannot listen on unix:{path}: ")
-        down.stderr.close()
         assert path.exists()
         with lossd.Client(f"unix:{path}") as client:
             assert client.cross_entropy(np.float32([[1, 2]]), [0]).positions == 1
