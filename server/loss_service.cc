@@ -18,6 +18,7 @@
 #include "proto/codec/status_bridge.h"
 #include "proto/codec/summary_codec.h"
 #include "proto/codec/tensor_codec.h"
+#include "server/engine/call_counter.h"
 #include "server/engine/memory_budget.h"
 #include "server/many_reactor.h"
 #include "server/message_io.h"
@@ -52,6 +53,8 @@ absl::StatusOr<std::vector<grpc::Slice>> EvaluateSmall(const EvaluationContext& 
 /// A call that takes its time, and is told where it is cancelled.
 class UnaryReactor final : public grpc::ServerUnaryReactor {
  public:
+  explicit UnaryReactor(CallCounter* calls) : counted_(calls) {}
+
   void Start(const EvaluationContext& context, const grpc::ByteBuffer& bytes,
              grpc::ByteBuffer* response) {
     MemoryBudget::Reservation reservation;
@@ -69,6 +72,7 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
   void OnDone() override { delete this; }
 
  private:
+  const CallCounter::Handle counted_;
   // Outlives the call.
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
 };
@@ -107,7 +111,7 @@ grpc::ServerUnaryReactor* LossService::Evaluate(grpc::CallbackServerContext* con
     reactor->Finish(ToGrpc(encoded.status()));
     return reactor;
   }
-  auto* reactor = new UnaryReactor();  // Deletes itself.
+  auto* reactor = new UnaryReactor(context_.calls);  // Deletes itself.
   reactor->Start(context_, *request, response);
   return reactor;
 }

@@ -21,6 +21,7 @@
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/status_bridge.h"
 #include "proto/codec/wire_write.h"
+#include "server/engine/call_counter.h"
 #include "server/engine/memory_budget.h"
 #include "server/message_io.h"
 #include "server/request_evaluation.h"
@@ -56,7 +57,7 @@ class ManyReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc:
                           public std::enable_shared_from_this<ManyReactor> {
  public:
   ManyReactor(const EvaluationContext& context, grpc::CallbackServerContext* call)
-      : context_(context), call_(call) {}
+      : context_(context), call_(call), counted_(context.calls) {}
 
   void Start(std::shared_ptr<ManyReactor> self) {
     self_ = std::move(self);
@@ -183,6 +184,7 @@ class ManyReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc:
 
   const EvaluationContext& context_;
   grpc::CallbackServerContext* const call_;
+  const CallCounter::Handle counted_;
   std::shared_ptr<ManyReactor> self_;
   std::shared_ptr<IdleWatch::Clock> clock_;
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);

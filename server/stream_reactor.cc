@@ -26,6 +26,7 @@
 #include "proto/codec/stream_codec.h"
 #include "proto/codec/summary_codec.h"
 #include "proto/codec/wire_write.h"
+#include "server/engine/call_counter.h"
 #include "server/engine/stream_session.h"
 #include "server/message_io.h"
 #include "server/request_evaluation.h"
@@ -67,7 +68,7 @@ class StreamReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
                             public std::enable_shared_from_this<StreamReactor> {
  public:
   StreamReactor(const EvaluationContext& context, grpc::CallbackServerContext* call)
-      : context_(context), call_(call) {}
+      : context_(context), call_(call), counted_(context.calls) {}
 
   void Start(std::shared_ptr<StreamReactor> self) {
     self_ = std::move(self);
@@ -255,6 +256,7 @@ class StreamReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
 
   const EvaluationContext& context_;
   grpc::CallbackServerContext* const call_;
+  const CallCounter::Handle counted_;
   std::shared_ptr<StreamReactor> self_;
   std::shared_ptr<IdleWatch::Clock> clock_;
 

@@ -10,10 +10,18 @@ namespace lossd {
 
 WorkerPool::WorkerPool(int threads) {
   threads_.reserve(static_cast<size_t>(threads));
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
+  try {
+    for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
+  } catch (...) {
+    // A thread that is destroyed while it runs ends the process.
+    Join();
+    throw;
+  }
 }
 
-WorkerPool::~WorkerPool() {
+WorkerPool::~WorkerPool() { Join(); }
+
+void WorkerPool::Join() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;

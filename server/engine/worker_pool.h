@@ -28,7 +28,8 @@ class WorkerPool {
     bool listed_ = false;
   };
 
-  /// REQUIRES: threads >= 1.
+  /// REQUIRES: threads >= 1. Throws std::system_error where the system has not that many threads;
+  /// none is left running then.
   explicit WorkerPool(int threads);
   /// Runs what is queued, then joins.
   ~WorkerPool();
@@ -43,6 +44,8 @@ class WorkerPool {
 
  private:
   void Work();
+  /// Lets the threads run what is queued, and waits for their end.
+  void Join();
 
   std::mutex mutex_;
   std::condition_variable wake_;
