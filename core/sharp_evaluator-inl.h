@@ -31,8 +31,7 @@ class SharpEvaluator {
         outputs_(context, totals),
         classes_(static_cast<size_t>(plan_.classes())),
         greatest_weight_(GreatestWeight(classes_)) {
-    scratch->exponentials.resize(classes_);
-    exponentials_ = scratch->exponentials.data();
+    exponentials_ = GrowDoubles(&scratch->exponentials, classes_);
     if (plan_.outputs().grad_input && classes_ <= kKeptClasses) {
       const size_t bytes = 2 * kRowsTogether * KeptStep(classes_) * sizeof(float);
       if (scratch->kept.size() < bytes) scratch->kept = Buffer(bytes);

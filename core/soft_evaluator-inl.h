@@ -38,12 +38,8 @@ class SoftEvaluator {
         smooth_(plan_.options().label_smoothing / static_cast<double>(plan_.classes())),
         sharp_(1.0 - plan_.options().label_smoothing),
         greatest_mass_(GreatestWeight(classes_)) {
-    scratch->exponentials.resize(classes_);
-    exponentials_ = scratch->exponentials.data();
-    if (context.class_sums != nullptr) {
-      scratch->terms.resize(classes_);
-      terms_ = scratch->terms.data();
-    }
+    exponentials_ = GrowDoubles(&scratch->exponentials, classes_);
+    if (context.class_sums != nullptr) terms_ = GrowDoubles(&scratch->terms, classes_);
   }
 
   /// Evaluate leaves nothing to be done.

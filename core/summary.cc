@@ -211,27 +211,36 @@ bool AddCount(uint64_t value, uint64_t* sum) {
 
 }  // namespace
 
+absl::Status SummaryFold::Add(const Summary& next) {
+  const int64_t index = count_++;
+  if (index == 0) {
+    all_ = next;
+    return absl::OkStatus();
+  }
+  const auto field = [index] { return absl::StrCat("summaries[", index, "]"); };
+  if (const auto what = Difference(all_, next); !what.empty()) {
+    return InvalidField(field(), "SUMMARY_MISMATCH", "expected the same ", what,
+                        " as summaries[0]");
+  }
+  const bool fits =
+      MergeSum(next.loss_sum, &all_.loss_sum) && MergeSum(next.normalizer, &all_.normalizer) &&
+      AddCount(next.positions, &all_.positions) && AddCount(next.ignored, &all_.ignored) &&
+      AddCount(next.correct, &all_.correct) && AddCount(next.correct_top_k, &all_.correct_top_k);
+  if (!fits) {
+    return InvalidField(field(), "SUMMARY_OVERFLOW", "expected sums that stay in range");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Summary> SummaryFold::Finish() const {
+  if (count_ > 0) return all_;
+  return InvalidField("summaries", "FIELD_MISSING", "expected at least one summary");
+}
+
 absl::StatusOr<Summary> Combine(absl::Span<const Summary> summaries) {
-  if (summaries.empty()) {
-    return InvalidField("summaries", "FIELD_MISSING", "expected at least one summary");
-  }
-  Summary all = summaries.front();
-  for (size_t i = 1; i < summaries.size(); ++i) {
-    const Summary& next = summaries[i];
-    const std::string field = absl::StrCat("summaries[", i, "]");
-    if (const auto what = Difference(all, next); !what.empty()) {
-      return InvalidField(field, "SUMMARY_MISMATCH", "expected the same ", what,
-                          " as summaries[0]");
-    }
-    const bool fits =
-        MergeSum(next.loss_sum, &all.loss_sum) && MergeSum(next.normalizer, &all.normalizer) &&
-        AddCount(next.positions, &all.positions) && AddCount(next.ignored, &all.ignored) &&
-        AddCount(next.correct, &all.correct) && AddCount(next.correct_top_k, &all.correct_top_k);
-    if (!fits) {
-      return InvalidField(field, "SUMMARY_OVERFLOW", "expected sums that stay in range");
-    }
-  }
-  return all;
+  SummaryFold fold;
+  for (const Summary& summary : summaries) LOSSD_RETURN_IF_ERROR(fold.Add(summary));
+  return fold.Finish();
 }
 
 }  // namespace lossd

@@ -73,9 +73,24 @@ Summary Summarize(const Plan& plan, const Labels* labels, const RowTotals& total
 /// REQUIRES: the reduction is not none.
 double ReducedLoss(const Summary& summary);
 
-/// Merges summaries of shards. INVALID_ARGUMENT where there are none, where they differ in
-/// criterion, options, dtype, weights or normalizer, or where a sum leaves its range; the field is
-/// summaries[i].
+/// Merges summaries of shards one by one, however many there are.
+class SummaryFold {
+ public:
+  /// INVALID_ARGUMENT where `next` differs from the first one in criterion, options, dtype, weights
+  /// or normalizer, or where a sum leaves its range; the field is summaries[i]. After an error the
+  /// fold is void.
+  absl::Status Add(const Summary& next);
+  /// The merged summary. INVALID_ARGUMENT where none was added.
+  [[nodiscard]] absl::StatusOr<Summary> Finish() const;
+  /// How many were added.
+  [[nodiscard]] int64_t count() const { return count_; }
+
+ private:
+  Summary all_;
+  int64_t count_ = 0;
+};
+
+/// Merges all of them; errors are SummaryFold's.
 absl::StatusOr<Summary> Combine(absl::Span<const Summary> summaries);
 
 }  // namespace lossd

@@ -2,26 +2,17 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <array>
 #include <atomic>
-#include <cstddef>
 #include <memory>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
-#include "core/load.h"
-#include "core/summary.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/status_bridge.h"
-#include "proto/codec/summary_codec.h"
-#include "proto/codec/tensor_codec.h"
-#include "server/engine/call_counter.h"
+#include "server/combine.h"
 #include "server/engine/memory_budget.h"
 #include "server/many_reactor.h"
-#include "server/message_io.h"
 #include "server/request_evaluation.h"
 #include "server/request_reader.h"
 #include "server/stream_reactor.h"
@@ -60,41 +51,31 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
     MemoryBudget::Reservation reservation;
     auto request = Admit(context, bytes, &reservation);
     if (!request.ok()) return Finish(ToGrpc(request.status()));
-    EvaluateRequestAsync(
-        context, *std::move(request), std::move(reservation), cancelled_,
-        [this, response](const absl::Status& status, const std::vector<grpc::Slice>& encoded) {
-          if (status.ok()) *response = grpc::ByteBuffer(encoded.data(), encoded.size());
-          Finish(ToGrpc(status));
-        });
+    EvaluateRequestAsync(context, *std::move(request), std::move(reservation), cancelled_,
+                         Answer(response));
+  }
+
+  void StartCombine(const EvaluationContext& context, const grpc::ByteBuffer& bytes,
+                    grpc::ByteBuffer* response) {
+    auto reservation = context.budget->Reserve(bytes.Length());
+    if (!reservation.ok()) return Finish(ToGrpc(reservation.status()));
+    CombineAsync(context, bytes, *std::move(reservation), cancelled_, Answer(response));
   }
 
   void OnCancel() override { *cancelled_ = true; }
   void OnDone() override { delete this; }
 
  private:
-  const CallCounter::Handle counted_;
+  EvaluationDone Answer(grpc::ByteBuffer* response) {
+    return [this, response](const absl::Status& status, const std::vector<grpc::Slice>& encoded) {
+      if (status.ok()) *response = grpc::ByteBuffer(encoded.data(), encoded.size());
+      Finish(ToGrpc(status));
+    };
+  }
+
   // Outlives the call.
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
 };
-
-absl::Status CombineSummaries(const v1::CombineRequest& request, v1::CombineResponse* response) {
-  std::vector<Summary> summaries;
-  summaries.reserve(static_cast<size_t>(request.summaries_size()));
-  for (int i = 0; i < request.summaries_size(); ++i) {
-    auto summary = ParseSummary(request.summaries(i), absl::StrCat("summaries[", i, "]"));
-    if (!summary.ok()) return summary.status();
-    summaries.push_back(*std::move(summary));
-  }
-  const auto combined = Combine(summaries);
-  if (!combined.ok()) return combined.status();
-  ToWire(*combined, response->mutable_summary());
-  if (combined->options.reduction == Reduction::kNone) return absl::OkStatus();
-  const DType dtype = LossDType(combined->input_dtype);
-  std::array<std::byte, sizeof(double)> bytes{};
-  StoreFromDouble(dtype, ReducedLoss(*combined), bytes.data());
-  FillTensor({dtype, {}}, {bytes.data(), SizeOf(dtype)}, /*typed=*/true, response->mutable_loss());
-  return absl::OkStatus();
-}
 
 }  // namespace
 
@@ -126,19 +107,11 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* LossService::Evalua
   return NewStreamReactor(context_, call);
 }
 
-grpc::ServerUnaryReactor* LossService::Combine(grpc::CallbackServerContext* call,
+grpc::ServerUnaryReactor* LossService::Combine(grpc::CallbackServerContext* /*call*/,
                                                const grpc::ByteBuffer* request,
                                                grpc::ByteBuffer* response) {
-  v1::CombineRequest parsed;
-  v1::CombineResponse combined;
-  absl::Status status = ParseMessage(*request, &parsed);
-  if (status.ok()) status = CombineSummaries(parsed, &combined);
-  if (status.ok()) {
-    const grpc::Slice slice = SerializeMessage(combined);
-    *response = grpc::ByteBuffer(&slice, 1);
-  }
-  grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
+  auto* reactor = new UnaryReactor();  // Deletes itself.
+  reactor->StartCombine(context_, *request, response);
   return reactor;
 }
 

@@ -213,6 +213,7 @@ class StreamReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
 
   void OnProgress() {
     const std::lock_guard<std::mutex> lock(mutex_);
+    if (status_.ok()) status_ = session_->status();
     Pump();
   }
 

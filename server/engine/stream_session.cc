@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -18,7 +19,9 @@
 #include "core/dtype.h"
 #include "core/error.h"
 #include "core/load.h"
-#include "core/weight_values.h"
+#include "core/tensor.h"
+#include "server/engine/footprint.h"
+#include "server/engine/memory_budget.h"
 
 namespace lossd {
 namespace {
@@ -61,16 +64,15 @@ absl::StatusOr<std::shared_ptr<StreamSession>> StreamSession::Create(
       new StreamSession(std::move(plan), limits, pool, std::move(on_progress)));
   const Plan& checked = *session->plan_;
   // A tensor smaller than the window needs no more than itself.
-  const int64_t window = std::min(session->unit_positions_ * (session->window_units_ + 1),
-                                  std::max<int64_t>(1, checked.positions()));
-  uint64_t bytes = label_bytes;
-  bytes +=
-      static_cast<uint64_t>(window) * static_cast<uint64_t>(session->layout_.BytesPerPosition());
-  if (checked.outputs().grad_weight) bytes += ClassSums::StoredBytes(checked);
-  if (checked.weight_follows()) {
-    // The values, and a count for each class.
-    bytes += WeightValues::StoredBytes(checked.classes()) * (has_labels ? 2 : 1);
-  }
+  const int64_t all = std::max<int64_t>(1, checked.positions());
+  const int64_t units = session->window_units_ + 1;
+  const int64_t window =
+      session->unit_positions_ > all / units ? all : session->unit_positions_ * units;
+  uint64_t bytes =
+      SaturatingMultiply(static_cast<uint64_t>(window), session->layout_.BytesPerPosition());
+  bytes = SaturatingAdd(bytes, KeptBytes(checked));
+  bytes = SaturatingAdd(bytes, SizesOf(checked).grad_weight);
+  bytes = SaturatingAdd(bytes, TaskScratchBytes(checked, window, pool->threads()));
   auto reservation = budget->Reserve(bytes);
   if (!reservation.ok()) return reservation.status();
   session->reservation_ = *std::move(reservation);
@@ -196,9 +198,9 @@ void StreamSession::Schedule() {
 }
 
 void StreamSession::Submit(const std::shared_ptr<StreamUnit>& unit, StreamUnit::Range range) {
-  ++in_flight_;
   pool_->Submit(queue_, [self = shared_from_this(), unit, range, slab = unit->MakeSlab()](
                             Scratch* scratch) { self->RunTask(unit, range, slab, scratch); });
+  ++in_flight_;  // Only now: the above may throw, and the task waits for mutex_.
 }
 
 void StreamSession::RunTask(const std::shared_ptr<StreamUnit>& unit, StreamUnit::Range range,
@@ -211,17 +213,43 @@ void StreamSession::RunTask(const std::shared_ptr<StreamUnit>& unit, StreamUnit:
     context = context_;
   }
   RowTotals totals(plan_->loss_dtype());
-  if (run) EvaluateRows(context, slab, range.begin, range.end, &totals, scratch);
+  bool out_of_memory = false;
+  try {
+    if (run) EvaluateRows(context, slab, range.begin, range.end, &totals, scratch);
+  } catch (const std::bad_alloc&) {
+    out_of_memory = true;
+  }
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     --in_flight_;
     if (cancelled_) return;
+    if (out_of_memory || !TakeResults(unit, range, totals)) Fail();
+  }
+  on_progress_();
+}
+
+bool StreamSession::TakeResults(const std::shared_ptr<StreamUnit>& unit, StreamUnit::Range range,
+                                const RowTotals& totals) {
+  try {
     totals_.Merge(totals);
     unit->Done(range);
     DropFinishedUnits();
     Schedule();
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
   }
-  on_progress_();
+}
+
+void StreamSession::Fail() {
+  out_of_memory_ = true;
+  cancelled_ = true;
+  units_.clear();
+}
+
+absl::Status StreamSession::status() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return out_of_memory_ ? OutOfMemory() : absl::OkStatus();
 }
 
 void StreamSession::DropFinishedUnits() {

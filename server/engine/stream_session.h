@@ -81,6 +81,10 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   /// The next reply, where there is one. The one with the summary is the last.
   std::optional<StreamReply> TakeReply();
 
+  /// OK, or why a task could not be evaluated: RESOURCE_EXHAUSTED, reason MEMORY_BUSY. Nothing goes
+  /// on after that.
+  [[nodiscard]] absl::Status status() const;
+
   /// To be called after the last reply: gives the budget back, though a task that has just ended
   /// may hold the session a little longer.
   void GiveBack();
@@ -104,6 +108,10 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   void Schedule();
   void Submit(const std::shared_ptr<StreamUnit>& unit, StreamUnit::Range range);
   void DropFinishedUnits();
+  /// False where memory does not suffice to go on.
+  bool TakeResults(const std::shared_ptr<StreamUnit>& unit, StreamUnit::Range range,
+                   const RowTotals& totals);
+  void Fail();
   [[nodiscard]] bool Evaluated() const;
   StreamReply LastReply();
   std::optional<StreamReply> TakeWeightGradient();
@@ -121,9 +129,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   int64_t unit_positions_ = 1;
   int64_t window_units_ = 1;
 
-  std::mutex mutex_;
-  StreamIntake intake_;
-  std::optional<WeightValues> weight_;  // Until it is whole.
+  mutable std::mutex mutex_;
   std::optional<Labels> labels_;
   std::optional<ClassSums> class_sums_;
   RowTotals totals_;
@@ -136,6 +142,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   int64_t in_flight_ = 0;
   bool closed_ = false;
   bool cancelled_ = false;
+  bool out_of_memory_ = false;
   bool last_taken_ = false;
   std::shared_ptr<Buffer> weight_gradient_;
   size_t weight_gradient_sent_ = 0;

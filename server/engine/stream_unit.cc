@@ -36,10 +36,10 @@ UnitLayout::UnitLayout(const Plan& plan) : inner(plan.inner()) {
   if (wanted.grad_input) output(Output::kGradInput) = plan.classes() * size(plan.input().dtype);
 }
 
-int64_t UnitLayout::BytesPerPosition() const {
-  int64_t bytes = 0;
-  for (const int64_t each : operand_bytes) bytes += each;
-  for (const int64_t each : output_bytes) bytes += each;
+uint64_t UnitLayout::BytesPerPosition() const {
+  uint64_t bytes = 0;  // Each is at most 8 bytes a class.
+  for (const int64_t each : operand_bytes) bytes += static_cast<uint64_t>(each);
+  for (const int64_t each : output_bytes) bytes += static_cast<uint64_t>(each);
   return bytes;
 }
 

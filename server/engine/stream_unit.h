@@ -34,7 +34,7 @@ struct UnitLayout {
   int64_t inner = 1;
 
   /// Bytes that a position takes in all buffers of a unit together.
-  [[nodiscard]] int64_t BytesPerPosition() const;
+  [[nodiscard]] uint64_t BytesPerPosition() const;
 };
 
 /// Not thread-safe, except that ranges handed out by TakeTask may be evaluated, and room for
