@@ -16,9 +16,10 @@
 #include "core/summary.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/problem_codec.h"
-#include "proto/codec/status_bridge.h"
 #include "proto/codec/tensor_codec.h"
+#include "server/engine/call_count.h"
 #include "server/engine/memory_budget.h"
+#include "server/final_status.h"
 #include "server/many_reactor.h"
 #include "server/message_io.h"
 #include "server/request_evaluation.h"
@@ -52,16 +53,18 @@ absl::StatusOr<std::vector<grpc::Slice>> EvaluateSmall(const EvaluationContext& 
 /// A call that takes its time, and is told where it is cancelled.
 class UnaryReactor final : public grpc::ServerUnaryReactor {
  public:
-  void Start(const EvaluationContext& context, const grpc::ByteBuffer& bytes,
-             grpc::ByteBuffer* response) {
+  UnaryReactor(const EvaluationContext& context, grpc::CallbackServerContext* call)
+      : context_(context), count_(context.calls), call_(call) {}
+
+  void Start(const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response) {
     MemoryBudget::Reservation reservation;
-    auto request = Admit(context, bytes, &reservation);
-    if (!request.ok()) return Finish(ToGrpc(request.status()));
+    auto request = Admit(context_, bytes, &reservation);
+    if (!request.ok()) return Finish(FinalStatus(call_, request.status()));
     EvaluateRequestAsync(
-        context, *std::move(request), std::move(reservation), cancelled_,
+        context_, *std::move(request), std::move(reservation), cancelled_,
         [this, response](const absl::Status& status, const std::vector<grpc::Slice>& encoded) {
           if (status.ok()) *response = grpc::ByteBuffer(encoded.data(), encoded.size());
-          Finish(ToGrpc(status));
+          Finish(FinalStatus(call_, status));
         });
   }
 
@@ -69,6 +72,9 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
   void OnDone() override { delete this; }
 
  private:
+  const EvaluationContext& context_;
+  const CallCount::Token count_;
+  grpc::CallbackServerContext* const call_;
   // Outlives the call.
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
 };
@@ -104,11 +110,11 @@ grpc::ServerUnaryReactor* LossService::Evaluate(grpc::CallbackServerContext* con
     grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
     auto encoded = EvaluateSmall(context_, *request);
     if (encoded.ok()) *response = grpc::ByteBuffer(encoded->data(), encoded->size());
-    reactor->Finish(ToGrpc(encoded.status()));
+    reactor->Finish(FinalStatus(context, encoded.status()));
     return reactor;
   }
-  auto* reactor = new UnaryReactor();  // Deletes itself.
-  reactor->Start(context_, *request, response);
+  auto* reactor = new UnaryReactor(context_, context);  // Deletes itself.
+  reactor->Start(*request, response);
   return reactor;
 }
 
@@ -134,7 +140,7 @@ grpc::ServerUnaryReactor* LossService::Combine(grpc::CallbackServerContext* call
     *response = grpc::ByteBuffer(&slice, 1);
   }
   grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
+  reactor->Finish(FinalStatus(call, status));
   return reactor;
 }
 

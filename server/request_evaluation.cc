@@ -64,7 +64,8 @@ struct Job : std::enable_shared_from_this<Job> {
       reservation = MemoryBudget::Reservation();
     }
     request_reservation = MemoryBudget::Reservation();
-    done(std::move(status), std::move(response));
+    // A job that lends its outputs must not keep whoever waits for their end.
+    std::exchange(done, nullptr)(std::move(status), std::move(response));
   }
 
   void Finish() {

@@ -31,6 +31,7 @@
 #include "lossd/v1/service.grpc.pb.h"
 #include "proto/codec/request_form.h"
 #include "proto/codec/version.h"
+#include "server/engine/call_count.h"
 #include "server/engine/idle_watch.h"
 #include "server/engine/memory_budget.h"
 #include "server/engine/worker_pool.h"
@@ -182,6 +183,7 @@ struct Server::Parts {
   MemoryBudget budget;
   IdleWatch watch;
   RequestForms forms;
+  CallCount calls;
   std::unique_ptr<LossService> service;
   std::unique_ptr<WorkerPool> pool;
   std::unique_ptr<grpc::Server> server;
@@ -205,6 +207,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
                                   &parts->budget,
                                   &parts->watch,
                                   &parts->forms,
+                                  &parts->calls,
                                   options.plan_limits,
                                   options.stream_limits,
                                   absl::ToChronoMilliseconds(options.header_wait),
@@ -240,6 +243,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
 }
 
 uint64_t Server::memory_used() const { return parts_->budget.used(); }
+
+int64_t Server::calls_in_flight() const { return parts_->calls.calls(); }
 
 int Server::threads() const { return parts_->pool->threads(); }
 
