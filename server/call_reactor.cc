@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -60,10 +61,15 @@ void CallReactor::Start(std::shared_ptr<CallReactor> self) {
   clock_ = context_.watch->NewClock([weak = weak_from_this()] {
     if (const auto held = weak.lock()) held->OnIdle();
   });
-  clock_->Set(context_.header_wait);
+  SetClock(context_.header_wait);
   self_ = std::move(self);
   StartSendInitialMetadata();
   React([](auto* /*lock*/) {});
+}
+
+void CallReactor::SetClock(std::chrono::milliseconds patience) {
+  if (patience == std::chrono::milliseconds::max()) return clock_->Stop();
+  clock_->Set(patience);
 }
 
 void CallReactor::OnReadDone(bool ok) {
@@ -71,7 +77,7 @@ void CallReactor::OnReadDone(bool ok) {
     lock->lock();
     reading_ = false;
     if (finished_) return incoming_.Clear();
-    clock_->Set(context_.idle_stream);
+    SetClock(context_.idle_stream);
     if (!ok) return HalfClosed();
     received_ = true;
     Received(lock);
@@ -82,7 +88,7 @@ void CallReactor::OnWriteDone(bool ok) {
   React([this, ok](auto* lock) {
     lock->lock();
     writing_ = false;
-    clock_->Set(context_.idle_stream);
+    SetClock(context_.idle_stream);
     if (!ok) return EndEarly(absl::CancelledError("the call was cancelled"));
     Written();
   });

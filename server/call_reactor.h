@@ -6,7 +6,7 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
-#include <functional>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -90,6 +90,8 @@ class CallReactor : public RawReactor, public std::enable_shared_from_this<CallR
   std::mutex mutex_;
 
  private:
+  /// The greatest patience never runs out.
+  void SetClock(std::chrono::milliseconds patience);
   void Pump();
   void RunOutOfMemory() noexcept;
   /// The peer has neither sent nor taken anything for too long.

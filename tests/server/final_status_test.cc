@@ -70,11 +70,11 @@ void ExpectEnd(const Ended& end, const std::string& reason, const std::string& p
 TEST(FinalStatus, WaitingNeverHelpsACallAboveALimit) {
   ServerOptions options;
   options.max_memory_bytes = uint64_t{1} << 20U;
-  options.stream_limits.max_label_bytes = 1000;
+  options.stream_limits.max_label_bytes = 10'000;
   TestServer server(options);
   ExpectEnd(EndOfUnary(&server.stub(), Rows(2000)), "MEMORY_LIMIT", "-1");
-  ExpectEnd(EndOfStream(&server.stub(), Rows(900)), "MEMORY_LIMIT", "-1");
-  ExpectEnd(EndOfStream(&server.stub(), Rows(2000)), "LIMIT_EXCEEDED", "-1");
+  ExpectEnd(EndOfStream(&server.stub(), Rows(2000)), "MEMORY_LIMIT", "-1");
+  ExpectEnd(EndOfStream(&server.stub(), Rows(10'001)), "LIMIT_EXCEEDED", "-1");
 }
 
 TEST(FinalStatus, WaitingHelpsWhereOthersHoldTheMemory) {

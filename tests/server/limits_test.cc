@@ -102,6 +102,26 @@ TEST(Limits, ManyThatStops) {
   ExpectSilenceEnds(stream.get(), answer, "IDLE_STREAM", kIdle, &server);
 }
 
+TEST(Limits, NoneIsNone) {
+  ServerOptions options;
+  options.header_wait = absl::InfiniteDuration();
+  options.idle_stream = absl::InfiniteDuration();
+  TestServer server(options);
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  const auto stream = server.stub().EvaluateMany(&context);
+  v1::EvaluateManyRequest message;
+  *message.mutable_request() = MakeRequest(Ones(3, 4));
+  for (int i = 0; i < 2; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(400));
+    ASSERT_TRUE(stream->Write(message));
+    v1::EvaluateManyResponse answer;
+    ASSERT_TRUE(stream->Read(&answer));
+  }
+  stream->WritesDone();
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
 // Clients there are whose call to open a stream returns with the server's headers.
 TEST(Limits, HeadersComeToAClientThatWaitsForThem) {
   TestServer server;

@@ -183,7 +183,9 @@ void RawConnection::Handle(uint8_t type, uint8_t flags, uint32_t stream,
   switch (type) {
     case kData:
     case kHeaders:
-      if ((flags & kEndStream) != 0) streams_[stream].ended = true;
+      if ((flags & kEndStream) == 0) return;
+      streams_[stream].ended = true;
+      streams_[stream].trailers = payload;
       return;
     case kReset:
       streams_[stream].ended = true;

@@ -32,12 +32,16 @@ class RawConnection {
   void OpenWindows(uint32_t stream);
   /// Whether the server ended the stream, by trailers or a reset, or the connection with it.
   bool AwaitEnd(uint32_t stream, std::chrono::milliseconds patience);
+  /// The bytes of the headers that ended the stream: gRPC compresses no strings, so that a status
+  /// and its message can be seen in them.
+  [[nodiscard]] const std::string& trailers(uint32_t stream) { return streams_[stream].trailers; }
   void Cut();
 
  private:
   struct Stream {
     int64_t window = 0;
     bool ended = false;
+    std::string trailers;
   };
   void SendFrame(uint8_t type, uint8_t flags, uint32_t stream, absl::string_view payload);
   /// Takes a frame, if one comes within `patience`.
