@@ -4,14 +4,18 @@
 
 #include <atomic>
 #include <memory>
+#include <new>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "lossd/v1/service.pb.h"
-#include "proto/codec/status_bridge.h"
-#include "server/combine.h"
+#include "proto/codec/problem_codec.h"
+#include "proto/codec/tensor_codec.h"
+#include "server/engine/call_count.h"
 #include "server/engine/memory_budget.h"
+#include "server/final_status.h"
 #include "server/many_reactor.h"
 #include "server/request_evaluation.h"
 #include "server/request_reader.h"
@@ -44,57 +48,87 @@ absl::StatusOr<std::vector<grpc::Slice>> EvaluateSmall(const EvaluationContext& 
 /// A call that takes its time, and is told where it is cancelled.
 class UnaryReactor final : public grpc::ServerUnaryReactor {
  public:
-  explicit UnaryReactor(CallCounter* calls) : counted_(calls) {}
+  UnaryReactor(const EvaluationContext& context, grpc::CallbackServerContext* call)
+      : context_(context), count_(context.calls), call_(call) {}
 
-  void Start(const EvaluationContext& context, const grpc::ByteBuffer& bytes,
-             grpc::ByteBuffer* response) {
-    MemoryBudget::Reservation reservation;
-    auto request = Admit(context, bytes, &reservation);
-    if (!request.ok()) return Finish(ToGrpc(request.status()));
-    EvaluateRequestAsync(context, *std::move(request), std::move(reservation), cancelled_,
-                         Answer(response));
-  }
-
-  void StartCombine(const EvaluationContext& context, const grpc::ByteBuffer& bytes,
-                    grpc::ByteBuffer* response) {
-    auto reservation = context.budget->Reserve(bytes.Length());
-    if (!reservation.ok()) return Finish(ToGrpc(reservation.status()));
-    CombineAsync(context, bytes, *std::move(reservation), cancelled_, Answer(response));
+  void Start(const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response) {
+    try {
+      MemoryBudget::Reservation reservation;
+      auto request = Admit(context_, bytes, &reservation);
+      if (!request.ok()) return Answer(request.status());
+      EvaluateRequestAsync(
+          context_, *std::move(request), std::move(reservation), cancelled_,
+          [this, response](const absl::Status& status, const std::vector<grpc::Slice>& encoded) {
+            if (status.ok()) *response = grpc::ByteBuffer(encoded.data(), encoded.size());
+            Answer(status);
+          });
+    } catch (const std::bad_alloc&) {
+      // gRPC swallows exceptions, and the call would never end.
+      Answer(OutOfMemoryOrCode());
+    }
   }
 
   void OnCancel() override { *cancelled_ = true; }
   void OnDone() override { delete this; }
 
  private:
-  EvaluationDone Answer(grpc::ByteBuffer* response) {
-    return [this, response](const absl::Status& status, const std::vector<grpc::Slice>& encoded) {
-      if (status.ok()) *response = grpc::ByteBuffer(encoded.data(), encoded.size());
-      Finish(ToGrpc(status));
-    };
+  void Answer(const absl::Status& status) {
+    if (!answered_.exchange(true)) Finish(FinalStatus(call_, status));
   }
 
+  const EvaluationContext& context_;
+  const CallCount::Token count_;
+  grpc::CallbackServerContext* const call_;
+  std::atomic<bool> answered_ = false;
   // Outlives the call.
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
 };
 
+absl::Status CombineSummaries(const v1::CombineRequest& request, v1::CombineResponse* response) {
+  std::vector<Summary> summaries;
+  summaries.reserve(static_cast<size_t>(request.summaries_size()));
+  for (int i = 0; i < request.summaries_size(); ++i) {
+    auto summary = ParseSummary(request.summaries(i), absl::StrCat("summaries[", i, "]"));
+    if (!summary.ok()) return summary.status();
+    summaries.push_back(*std::move(summary));
+  }
+  const auto combined = Combine(summaries);
+  if (!combined.ok()) return combined.status();
+  ToWire(*combined, response->mutable_summary());
+  if (combined->options.reduction == Reduction::kNone) return absl::OkStatus();
+  const DType dtype = LossDType(combined->input_dtype);
+  std::array<std::byte, sizeof(double)> bytes{};
+  StoreFromDouble(dtype, ReducedLoss(*combined), bytes.data());
+  FillTensor({dtype, {}}, {bytes.data(), SizeOf(dtype)}, /*typed=*/true, response->mutable_loss());
+  return absl::OkStatus();
+}
+
+/// Ends a call at once. gRPC wakes a thread of its own for the end of every reactor but its default
+/// one, which took a tenth of a small call's time. That one hears nothing of a cancellation, for
+/// which a short call has no use.
+grpc::ServerUnaryReactor* Ended(grpc::CallbackServerContext* call, const absl::Status& status) {
+  grpc::ServerUnaryReactor* const reactor = call->DefaultReactor();
+  reactor->Finish(FinalStatus(call, status));
+  return reactor;
+}
+
 }  // namespace
 
-grpc::ServerUnaryReactor* LossService::Evaluate(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* LossService::Evaluate(grpc::CallbackServerContext* call,
                                                 const grpc::ByteBuffer* request,
                                                 grpc::ByteBuffer* response) {
-  if (IsSmall(request->Length())) {
-    // gRPC wakes a thread of its own for the end of every reactor but its default one, which took a
-    // tenth of a small call's time. That one hears nothing of a cancellation, for which a short
-    // call has no use.
-    grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-    auto encoded = EvaluateSmall(context_, *request);
-    if (encoded.ok()) *response = grpc::ByteBuffer(encoded->data(), encoded->size());
-    reactor->Finish(ToGrpc(encoded.status()));
+  try {
+    if (IsSmall(request->Length())) {
+      const auto encoded = EvaluateSmall(context_, *request);
+      if (encoded.ok()) *response = grpc::ByteBuffer(encoded->data(), encoded->size());
+      return Ended(call, encoded.status());
+    }
+    auto* reactor = new UnaryReactor(context_, call);  // Deletes itself.
+    reactor->Start(*request, response);
     return reactor;
+  } catch (const std::bad_alloc&) {
+    return Ended(call, OutOfMemoryOrCode());
   }
-  auto* reactor = new UnaryReactor(context_.calls);  // Deletes itself.
-  reactor->Start(context_, *request, response);
-  return reactor;
 }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* LossService::EvaluateMany(
@@ -110,9 +144,19 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* LossService::Evalua
 grpc::ServerUnaryReactor* LossService::Combine(grpc::CallbackServerContext* /*call*/,
                                                const grpc::ByteBuffer* request,
                                                grpc::ByteBuffer* response) {
-  auto* reactor = new UnaryReactor();  // Deletes itself.
-  reactor->StartCombine(context_, *request, response);
-  return reactor;
+  try {
+    v1::CombineRequest parsed;
+    v1::CombineResponse combined;
+    absl::Status status = ParseMessage(*request, &parsed);
+    if (status.ok()) status = CombineSummaries(parsed, &combined);
+    if (status.ok()) {
+      const grpc::Slice slice = SerializeMessage(combined);
+      *response = grpc::ByteBuffer(&slice, 1);
+    }
+    return Ended(call, status);
+  } catch (const std::bad_alloc&) {
+    return Ended(call, OutOfMemoryOrCode());
+  }
 }
 
 grpc::ServerUnaryReactor* LossService::GetServerInfo(grpc::CallbackServerContext* call,

@@ -23,8 +23,7 @@
 #include "lossd/v1/service.grpc.pb.h"
 #include "proto/codec/request_form.h"
 #include "proto/codec/version.h"
-#include "server/drain_watch.h"
-#include "server/engine/call_counter.h"
+#include "server/engine/call_count.h"
 #include "server/engine/idle_watch.h"
 #include "server/engine/memory_budget.h"
 #include "server/engine/worker_pool.h"
@@ -94,6 +93,7 @@ struct Server::Parts {
   CallCounter calls;
   IdleWatch watch;
   RequestForms forms;
+  CallCount calls;
   std::unique_ptr<LossService> service;
   std::unique_ptr<Reflection> reflection;
   std::unique_ptr<WorkerPool> pool;
@@ -171,12 +171,28 @@ absl::StatusOr<std::unique_ptr<Server>> Server::StartWith(const ServerOptions& o
     // gRPC replaces a socket file that is there, whoever listens on it.
     if (const auto status = CheckUnixPathIsFree(address); !status.ok()) return status;
   }
-  auto parts = std::make_unique<Parts>(options, threads);
-  parts->locks = std::move(locks);
-  ExpectThreadsForGrpc();
-  parts->MakeServices(options);
-  std::vector<int> ports;
-  parts->Listen(options, *addresses, &ports);
+  RegisterPlugins(options.reflection);
+  auto parts = std::make_unique<Parts>(options, ThreadCount(options.threads));
+  const EvaluationContext context{parts->pool.get(),
+                                  &parts->budget,
+                                  &parts->watch,
+                                  &parts->forms,
+                                  &parts->calls,
+                                  options.plan_limits,
+                                  options.stream_limits,
+                                  absl::ToChronoMilliseconds(options.header_wait),
+                                  absl::ToChronoMilliseconds(options.idle_stream)};
+  parts->service =
+      std::make_unique<LossService>(context, MakeInfo(options, parts->pool->threads()));
+  grpc::ServerBuilder builder;
+  Configure(options, &builder);
+  ConfigureConnections(options, &builder);
+  std::vector<int> ports(options.listen.size(), 0);
+  for (size_t i = 0; i < options.listen.size(); ++i) {
+    builder.AddListeningPort(options.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
+  }
+  builder.RegisterService(parts->service.get());
+  parts->server = builder.BuildAndStart();
   std::unique_ptr<Server> server(new Server(std::move(parts)));
   for (size_t i = 0; i < ports.size(); ++i) {
     const ListenAddress& address = (*addresses)[i];
@@ -192,6 +208,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::StartWith(const ServerOptions& o
 }
 
 uint64_t Server::memory_used() const { return parts_->budget.used(); }
+
+int64_t Server::calls_in_flight() const { return parts_->calls.calls(); }
 
 int Server::threads() const { return parts_->pool->threads(); }
 

@@ -59,6 +59,8 @@ class Server {
   [[nodiscard]] const std::vector<std::string>& addresses() const { return addresses_; }
   /// Bytes that calls in flight hold now.
   [[nodiscard]] uint64_t memory_used() const;
+  /// Calls that are served now: what was begun for one and is not over yet counts, too.
+  [[nodiscard]] int64_t calls_in_flight() const;
   [[nodiscard]] int threads() const;
 
   /// Health says NOT_SERVING from now on; calls are served all the same.
