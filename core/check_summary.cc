@@ -64,8 +64,8 @@ bool IsCount(const AnyExactSum& sum, uint64_t count) {
 
 absl::Status CheckSummary(const Summary& summary) {
   LOSSD_RETURN_IF_ERROR(CheckOptions(summary.options, summary.target_kind));
-  if (summary.classes < 1) {
-    return InvalidField("classes", "CLASSES_EMPTY", "expected at least 1, got ", summary.classes);
+  if (summary.classes < 0) {
+    return InvalidField("classes", "CLASSES_EMPTY", "expected at least 0, got ", summary.classes);
   }
   const bool probabilities = summary.target_kind == TargetKind::kProbabilities;
   if (probabilities && summary.ignored != 0) {

@@ -65,7 +65,9 @@ uint64_t Labels::StoredBytes(const Plan& plan) {
   return static_cast<uint64_t>(plan.positions()) * StoredWidth(plan.classes());
 }
 
-uint64_t Labels::CountBytes(const Plan& plan) { return plan.weight().size() * sizeof(uint64_t); }
+uint64_t Labels::CountBytes(const Plan& plan) {
+  return plan.has_weight() ? static_cast<uint64_t>(plan.classes()) * sizeof(uint64_t) : 0;
+}
 
 int64_t Labels::At(int64_t position) const {
   int32_t label = 0;

@@ -12,7 +12,7 @@
 #include <new>
 
 #include "absl/status/status.h"
-#include "server/engine/call_count.h"
+#include "server/engine/call_counter.h"
 #include "server/engine/idle_watch.h"
 #include "server/request_evaluation.h"
 
@@ -36,7 +36,7 @@ class CallReactor : public RawReactor, public std::enable_shared_from_this<CallR
  protected:
   /// `context` must outlive the server.
   CallReactor(const EvaluationContext& context, grpc::CallbackServerContext* call)
-      : context_(context), count_(context.calls), call_(call) {}
+      : context_(context), counted_(context.calls), call_(call) {}
 
   // What the kinds of streams do. All are called with mutex_ held.
 
@@ -97,7 +97,7 @@ class CallReactor : public RawReactor, public std::enable_shared_from_this<CallR
   /// The peer has neither sent nor taken anything for too long.
   void OnIdle();
 
-  const CallCount::Token count_;
+  const CallCounter::Handle counted_;
   grpc::CallbackServerContext* const call_;
   std::shared_ptr<CallReactor> self_;
   std::shared_ptr<IdleWatch::Clock> clock_;

@@ -22,8 +22,9 @@
 #include "core/load.h"
 #include "core/summary.h"
 #include "lossd/v1/service.pb.h"
-#include "proto/codec/problem_codec.h"
+#include "proto/codec/summary_codec.h"
 #include "proto/codec/tensor_codec.h"
+#include "proto/codec/wire_check.h"
 #include "server/engine/memory_budget.h"
 #include "server/engine/worker_pool.h"
 #include "server/message_io.h"
@@ -42,7 +43,7 @@ constexpr int kFew = 32;
 constexpr uint32_t kMostSummaryBytes = uint32_t{64} << 10U;
 
 absl::Status Malformed() {
-  return InvalidField("", "MALFORMED_MESSAGE", "expected a lossd.v1.CombineRequest");
+  return InvalidField("", "MALFORMED_MESSAGE", "expected an encoded lossd.v1.CombineRequest");
 }
 
 v1::CombineResponse ResponseOf(const Summary& summary) {
@@ -96,13 +97,20 @@ class CombineJob : public std::enable_shared_from_this<CombineJob> {
         if (!input.ConsumedEntireMessage()) return Malformed();
         return true;
       }
-      if (tag != kTag) {
-        return InvalidField("", "FIELD_UNKNOWN",
-                            "expected fields that this server knows, got field ", tag >> 3U);
-      }
+      if (tag != kTag) return WhyNoSummary(tag);
       LOSSD_RETURN_IF_ERROR(MergeNext(&input));
     }
     return false;
+  }
+
+  /// What is wrong with a request that has a field of this tag.
+  absl::Status WhyNoSummary(uint32_t tag) const {
+    // The whole of it says more than its first bytes: garbage ends too early.
+    grpc::ByteBuffer request = request_;
+    grpc::ProtoBufferReader reader(&request);
+    const auto checked = CheckWire(&reader, *v1::CombineRequest::descriptor(), "");
+    if (!checked.ok()) return checked.status();
+    return UnknownField("", *v1::CombineRequest::descriptor(), static_cast<int>(tag >> 3U));
   }
 
   absl::Status MergeNext(CodedInputStream* input) {
@@ -114,7 +122,7 @@ class CombineJob : public std::enable_shared_from_this<CombineJob> {
                           " bytes, got ", size);
     }
     if (!input->ReadString(&encoded_, static_cast<int>(size))) return Malformed();
-    if (!message_.ParseFromString(encoded_)) return Malformed();
+    LOSSD_RETURN_IF_ERROR(ParseMessage(encoded_, field, &message_));
     const auto summary = ParseSummary(message_, field);
     if (!summary.ok()) return summary.status();
     return fold_.Add(*summary);

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/kernel.h"
+
 namespace lossd {
 namespace {
 
@@ -59,9 +61,12 @@ void ConfigureConnections(const ServerOptions& options, grpc::ServerBuilder* bui
 }  // namespace
 
 // Of a budget too small to share gRPC's least comes on top.
-uint64_t ComputingShare(uint64_t max_memory_bytes) {
+uint64_t ComputingShare(uint64_t max_memory_bytes, int threads) {
   const uint64_t transport = max_memory_bytes / 4;
-  return transport < kLeastTransport ? max_memory_bytes : max_memory_bytes - transport;
+  if (transport < kLeastTransport) return max_memory_bytes;
+  const uint64_t computing = max_memory_bytes - transport;
+  // Never more than half: --threads may be large.
+  return computing - std::min(computing / 2, static_cast<uint64_t>(threads) * kKeptScratchBytes);
 }
 
 int GrpcMilliseconds(absl::Duration duration) {

@@ -12,7 +12,7 @@
 namespace lossd {
 
 /// What of the memory budget is left for computing; the rest is gRPC's own.
-uint64_t ComputingShare(uint64_t max_memory_bytes);
+uint64_t ComputingShare(uint64_t max_memory_bytes, int threads);
 
 /// A duration as gRPC's arguments take it: what is longer than they reach has no end.
 int GrpcMilliseconds(absl::Duration duration);

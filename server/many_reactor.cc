@@ -99,13 +99,15 @@ class ManyReactor final : public CallReactor {
   absl::Status Evaluate(const grpc::ByteBuffer& message) {
     // A request that is refused is answered all the same: its bytes are here already.
     auto reservation = context_.budget->Reserve(message.Length());
-    auto many = ReadManyRequest(message, context_.plan_limits, context_.forms);
+    if (!reservation.ok()) {
+      Send(FindVarint(message, v1::EvaluateManyRequest::kIdFieldNumber), reservation.status(), {});
+      return absl::OkStatus();
+    }
+    auto many = ReadManyRequest(message, context_.plan_limits, context_.forms, &*reservation);
     if (!many.ok()) return many.status();
     const uint64_t id = many->id;
     if (!many->request.ok()) {
       Send(id, many->request.status(), {});
-    } else if (!reservation.ok()) {
-      Send(id, reservation.status(), {});
     } else {
       EvaluateRequestAsync(context_, *std::move(many->request), *std::move(reservation), cancelled_,
                            [self = shared_from_this(), id](const absl::Status& status,

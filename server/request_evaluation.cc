@@ -66,8 +66,22 @@ struct Job : std::enable_shared_from_this<Job> {
       reservation = MemoryBudget::Reservation();
     }
     request_reservation = MemoryBudget::Reservation();
-    // A job that lends its outputs must not keep whoever waits for their end.
+    // What `done` holds may hold the answer, which may hold this.
     std::exchange(done, nullptr)(std::move(status), std::move(response));
+  }
+
+  void RunTask(int64_t index, Scratch* scratch) {
+    try {
+      if (!*cancelled && !out_of_memory) evaluation.batch()->RunTask(index, scratch);
+    } catch (const std::bad_alloc&) {
+      out_of_memory = true;
+    }
+    Leave(1);
+  }
+
+  /// So many tasks have ended, or will not run.
+  void Leave(int64_t count) {
+    if ((left -= count) == 0) Finish();
   }
 
   void Finish() {

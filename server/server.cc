@@ -23,7 +23,8 @@
 #include "lossd/v1/service.grpc.pb.h"
 #include "proto/codec/request_form.h"
 #include "proto/codec/version.h"
-#include "server/engine/call_count.h"
+#include "server/drain_watch.h"
+#include "server/engine/call_counter.h"
 #include "server/engine/idle_watch.h"
 #include "server/engine/memory_budget.h"
 #include "server/engine/worker_pool.h"
@@ -43,8 +44,8 @@ int ThreadCount(int wanted) {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-/// Throws std::system_error where there are not so many threads to be had as gRPC begins when it
-/// is first touched. Itself it would wait for ever for those that it does not get.
+/// Throws std::system_error where there are not so many threads to be had as gRPC begins, which
+/// itself waits for ever for those that it does not get.
 void ExpectThreadsForGrpc() { const WorkerPool spare(16 + 2 * ThreadCount(0)); }
 
 absl::StatusOr<std::vector<ListenAddress>> ParseAddresses(const std::vector<std::string>& listen) {
@@ -75,7 +76,7 @@ v1::GetServerInfoResponse MakeInfo(const ServerOptions& options, int threads) {
   limits->set_max_label_bytes(options.stream_limits.max_label_bytes);
   limits->set_max_stream_skew_bytes(static_cast<uint64_t>(options.stream_limits.max_skew_bytes));
   limits->set_stream_window_bytes(static_cast<uint64_t>(options.stream_limits.window_bytes));
-  limits->set_max_memory_bytes(ComputingShare(options.max_memory_bytes));
+  limits->set_max_memory_bytes(ComputingShare(options.max_memory_bytes, threads));
   return info;
 }
 
@@ -85,7 +86,7 @@ v1::GetServerInfoResponse MakeInfo(const ServerOptions& options, int threads) {
 // locks, which the server's sockets need for as long as they are there.
 struct Server::Parts {
   Parts(const ServerOptions& options, int threads)
-      : budget(ComputingShare(options.max_memory_bytes)),
+      : budget(ComputingShare(options.max_memory_bytes, threads)),
         pool(std::make_unique<WorkerPool>(threads)) {}
 
   std::vector<std::unique_ptr<SocketLock>> locks;
@@ -93,7 +94,6 @@ struct Server::Parts {
   CallCounter calls;
   IdleWatch watch;
   RequestForms forms;
-  CallCount calls;
   std::unique_ptr<LossService> service;
   std::unique_ptr<Reflection> reflection;
   std::unique_ptr<WorkerPool> pool;
@@ -140,6 +140,7 @@ void Server::Parts::Listen(const ServerOptions& options,
   }
   builder.RegisterService(service.get());
   if (reflection != nullptr) builder.RegisterService(reflection.get());
+  ExpectThreadsForGrpc();
   server = builder.BuildAndStart();
 }
 
@@ -171,28 +172,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::StartWith(const ServerOptions& o
     // gRPC replaces a socket file that is there, whoever listens on it.
     if (const auto status = CheckUnixPathIsFree(address); !status.ok()) return status;
   }
-  RegisterPlugins(options.reflection);
-  auto parts = std::make_unique<Parts>(options, ThreadCount(options.threads));
-  const EvaluationContext context{parts->pool.get(),
-                                  &parts->budget,
-                                  &parts->watch,
-                                  &parts->forms,
-                                  &parts->calls,
-                                  options.plan_limits,
-                                  options.stream_limits,
-                                  absl::ToChronoMilliseconds(options.header_wait),
-                                  absl::ToChronoMilliseconds(options.idle_stream)};
-  parts->service =
-      std::make_unique<LossService>(context, MakeInfo(options, parts->pool->threads()));
-  grpc::ServerBuilder builder;
-  Configure(options, &builder);
-  ConfigureConnections(options, &builder);
-  std::vector<int> ports(options.listen.size(), 0);
-  for (size_t i = 0; i < options.listen.size(); ++i) {
-    builder.AddListeningPort(options.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
-  }
-  builder.RegisterService(parts->service.get());
-  parts->server = builder.BuildAndStart();
+  auto parts = std::make_unique<Parts>(options, threads);
+  parts->locks = std::move(locks);
+  parts->MakeServices(options);
+  std::vector<int> ports;
+  parts->Listen(options, *addresses, &ports);
   std::unique_ptr<Server> server(new Server(std::move(parts)));
   for (size_t i = 0; i < ports.size(); ++i) {
     const ListenAddress& address = (*addresses)[i];

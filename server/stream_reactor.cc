@@ -25,6 +25,7 @@
 #include "proto/codec/summary_codec.h"
 #include "proto/codec/wire_write.h"
 #include "server/call_reactor.h"
+#include "server/engine/memory_budget.h"
 #include "server/engine/stream_session.h"
 #include "server/final_status.h"
 #include "server/message_io.h"
@@ -145,10 +146,7 @@ class StreamReactor final : public CallReactor {
     LOSSD_RETURN_IF_ERROR(
         WireFields::Read(&reader, *Request::descriptor(), WireFields::Unknown::kRefuse, &fields));
     if (fields.has(Request::kHeaderFieldNumber)) {
-      v1::EvaluateStreamHeader header;
-      LOSSD_RETURN_IF_ERROR(
-          ParseMessage(fields.Joined(Request::kHeaderFieldNumber), "header", &header));
-      LOSSD_RETURN_IF_ERROR(Open(header));
+      LOSSD_RETURN_IF_ERROR(TakeHeader(fields));
     } else if (session_ == nullptr) {
       return InvalidField("header", "HEADER_MISSING", "expected it in the first message");
     }
@@ -163,6 +161,22 @@ class StreamReactor final : public CallReactor {
   absl::Status Append(Operand operand, const Pieces& pieces) {
     for (const auto& piece : pieces) LOSSD_RETURN_IF_ERROR(session_->Append(operand, piece));
     return absl::OkStatus();
+  }
+
+  absl::Status TakeHeader(const WireFields& fields) {
+    constexpr int kHeader = v1::EvaluateStreamRequest::kHeaderFieldNumber;
+    // Until the session has reserved what stays: the header joined, its copy in the message, and
+    // weights in it widened to doubles.
+    auto held = context_.budget->Reserve(SaturatingMultiply(fields.size(kHeader), 2));
+    if (!held.ok()) return held.status();
+    const auto admit = [&held](uint64_t number_bytes) {
+      return held->Grow(SaturatingMultiply(number_bytes, 4));
+    };
+    v1::EvaluateStreamHeader header;
+    LOSSD_RETURN_IF_ERROR(ParseMessage(fields.Joined(kHeader), "header", &header, admit));
+    const size_t weight_bytes = header.criterion().cross_entropy().weight().raw().size();
+    LOSSD_RETURN_IF_ERROR(held->Grow(SaturatingMultiply(weight_bytes, 4)));
+    return Open(header);
   }
 
   absl::Status Open(const v1::EvaluateStreamHeader& header) {
@@ -195,7 +209,11 @@ class StreamReactor final : public CallReactor {
   }
 
   void OnProgress() {
-    React([](auto* /*lock*/) {});
+    React([this](auto* lock) {
+      lock->lock();
+      if (session_ == nullptr) return;
+      if (auto status = session_->status(); !status.ok()) EndEarly(std::move(status));
+    });
   }
 
   void WriteNext() {

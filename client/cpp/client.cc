@@ -162,7 +162,7 @@ class GrpcClient final : public Client {
     return Replayable(request) ? CallWithRetries(deadline, attempt) : attempt();
   }
 
-  bool UseStream(const CrossEntropyRequest& request) const {
+  [[nodiscard]] bool UseStream(const CrossEntropyRequest& request) const {
     if (!Replayable(request)) return true;
     if (request.transport != Transport::kAuto) return request.transport == Transport::kStream;
     uint64_t bytes = request.input.bytes.size() + request.target.bytes.size();

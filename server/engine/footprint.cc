@@ -8,12 +8,13 @@
 #include "core/kernel.h"
 #include "core/labels.h"
 #include "core/plan.h"
+#include "core/weight_values.h"
 #include "server/engine/memory_budget.h"
 
 namespace lossd {
 
 uint64_t KeptBytes(const Plan& plan) {
-  uint64_t bytes = plan.weight().size() * sizeof(double);
+  uint64_t bytes = plan.has_weight() ? WeightValues::StoredBytes(plan.classes()) : 0;
   if (plan.target_kind() == TargetKind::kClassIndex) {
     bytes = SaturatingAdd(bytes, Labels::StoredBytes(plan));
     bytes = SaturatingAdd(bytes, Labels::CountBytes(plan));

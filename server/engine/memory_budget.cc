@@ -42,9 +42,11 @@ absl::Status OutOfMemory() {
 absl::StatusOr<MemoryBudget::Reservation> MemoryBudget::Reserve(uint64_t bytes,
                                                                 const Reservation& held) {
   if (bytes > limit_ - held.bytes()) {
-    return FieldError(absl::StatusCode::kResourceExhausted, "", "MEMORY_LIMIT",
-                      absl::StrCat("the request needs ", SaturatingAdd(held.bytes(), bytes),
-                                   " bytes of memory; expected at most ", limit_));
+    const uint64_t needed = SaturatingAdd(held.bytes(), bytes);
+    return WithMetadata(FieldError(absl::StatusCode::kResourceExhausted, "", "MEMORY_LIMIT",
+                                   absl::StrCat("the request needs ", needed,
+                                                " bytes of memory; expected at most ", limit_)),
+                        LimitMetadata("max_memory_bytes", limit_, needed));
   }
   uint64_t used = used_.load();
   while (used <= limit_ - bytes) {
@@ -54,7 +56,8 @@ absl::StatusOr<MemoryBudget::Reservation> MemoryBudget::Reserve(uint64_t bytes,
   absl::Status busy = absl::ResourceExhaustedError(
       absl::StrCat("requests in flight hold ", used, " of ", limit_,
                    " bytes of memory; this one needs ", bytes, " more"));
-  SetErrorDetail(&busy, {"", "MEMORY_BUSY", kRetryAfterSeconds});
+  SetErrorDetail(&busy, {"", "MEMORY_BUSY", kRetryAfterSeconds,
+                         LimitMetadata("max_memory_bytes", limit_, SaturatingAdd(used, bytes))});
   return busy;
 }
 

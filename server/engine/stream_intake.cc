@@ -72,8 +72,10 @@ absl::Status StreamIntake::Take(Operand operand, size_t bytes) {
                         "it with its data");
   }
   if (bytes > static_cast<uint64_t>(total(operand) - received)) {
-    return InvalidField(FieldName(operand), "LENGTH_EXCEEDED", "expected ", total(operand),
-                        " bytes in all, got at least ", static_cast<uint64_t>(received) + bytes);
+    const uint64_t got = static_cast<uint64_t>(received) + bytes;
+    return WithMetadata(InvalidField(FieldName(operand), "LENGTH_EXCEEDED", "expected ",
+                                     total(operand), " bytes in all, got at least ", got),
+                        ExpectedMetadata(total(operand), got));
   }
   received += static_cast<int64_t>(bytes);
   return absl::OkStatus();
@@ -100,9 +102,11 @@ absl::Status StreamIntake::CheckSkew() const {
       layout_.operand_bytes[static_cast<size_t>(Operand::kGradOutput)] == 0 &&
       !Whole(Operand::kGradOutput);
   if (scalar_missing && received_[input] > max_skew_bytes_) {
-    return FieldError(
-        absl::StatusCode::kFailedPrecondition, "grad_output", "STREAM_SKEW",
-        absl::StrCat("expected it within the first ", max_skew_bytes_, " bytes of input"));
+    return WithMetadata(
+        FieldError(
+            absl::StatusCode::kFailedPrecondition, "grad_output", "STREAM_SKEW",
+            absl::StrCat("expected it within the first ", max_skew_bytes_, " bytes of input")),
+        LimitMetadata("max_stream_skew_bytes", max_skew_bytes_, received_[input]));
   }
   for (const Operand operand : {Operand::kTarget, Operand::kGradOutput}) {
     const auto which = static_cast<size_t>(operand);
@@ -114,9 +118,11 @@ absl::Status StreamIntake::CheckSkew() const {
         ahead_positions >= 0 ? ahead_positions * each : -ahead_positions * input_each;
     const int64_t most = std::max(max_skew_bytes_, layout_.inner * std::max(each, input_each));
     if (ahead <= most) continue;
-    return FieldError(absl::StatusCode::kFailedPrecondition, FieldName(operand), "STREAM_SKEW",
-                      absl::StrCat("expected it within ", most, " bytes of the input, got it ",
-                                   ahead, " bytes ", ahead_positions >= 0 ? "ahead" : "behind"));
+    return WithMetadata(
+        FieldError(absl::StatusCode::kFailedPrecondition, FieldName(operand), "STREAM_SKEW",
+                   absl::StrCat("expected it within ", most, " bytes of the input, got it ", ahead,
+                                " bytes ", ahead_positions >= 0 ? "ahead" : "behind")),
+        LimitMetadata("max_stream_skew_bytes", most, ahead));
   }
   return absl::OkStatus();
 }
@@ -124,8 +130,10 @@ absl::Status StreamIntake::CheckSkew() const {
 absl::Status StreamIntake::CheckEnd() const {
   for (const Operand operand : kInOrder) {
     if (Whole(operand)) continue;
-    return InvalidField(FieldName(operand), "LENGTH_MISMATCH", "expected ", total(operand),
-                        " bytes in all, got ", received(operand), " when the stream ended");
+    return WithMetadata(
+        InvalidField(FieldName(operand), "LENGTH_MISMATCH", "expected ", total(operand),
+                     " bytes in all, got ", received(operand), " when the stream ended"),
+        ExpectedMetadata(total(operand), received(operand)));
   }
   return absl::OkStatus();
 }

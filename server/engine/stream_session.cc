@@ -19,7 +19,7 @@
 #include "core/dtype.h"
 #include "core/error.h"
 #include "core/load.h"
-#include "core/tensor.h"
+#include "core/weight_values.h"
 #include "server/engine/footprint.h"
 #include "server/engine/memory_budget.h"
 

@@ -130,6 +130,8 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   int64_t window_units_ = 1;
 
   mutable std::mutex mutex_;
+  StreamIntake intake_;
+  std::optional<WeightValues> weight_;  // Until it is whole.
   std::optional<Labels> labels_;
   std::optional<ClassSums> class_sums_;
   RowTotals totals_;

@@ -96,7 +96,6 @@ std::vector<BadSummary> BadOptions() {
       {"dtype", "DTYPE_MISSING", [](v1::Summary* s) { s->clear_dtype(); }},
       {"target_kind", "ENUM_UNKNOWN", [](v1::Summary* s) { s->clear_target_kind(); }},
       {"classes", "CLASSES_EMPTY", [](v1::Summary* s) { s->set_classes(-1); }},
-      {"classes", "CLASSES_EMPTY", [](v1::Summary* s) { s->clear_classes(); }},
       {"weight_digest", "LENGTH_MISMATCH", [](v1::Summary* s) { s->set_weight_digest("1234567"); }},
       {"weight_digest", "SUMMARY_INCONSISTENT",
        [](v1::Summary* s) { s->set_weight_digest(std::string(8, '\0')); }},

@@ -420,12 +420,12 @@ TEST(ServerStart, AMessageOfWeightsAlone) {
   EXPECT_EQ(Difference(*many[0], *expected), "");
 }
 
-// A call holds its message beside its results: either alone would fit.
+// A call holds its message, what that is parsed into, and its results: two of them would fit.
 TEST(ServerStart, ACallWhoseMessageAndResultsExceedTheBudget) {
   for (const int64_t rows : {60, 2000}) {  // Evaluated where they arrive, and by the pool.
     OwnedProblem problem = Rows(rows, 100);
     ServerOptions options;
-    options.max_memory_bytes = problem.input.bytes.size() * 3 / 2;
+    options.max_memory_bytes = problem.input.bytes.size() * 5 / 2;
     TestServer server(options);
     const auto status = CallUnary(&server.stub(), problem).status();
     ExpectError(status, absl::StatusCode::kResourceExhausted, "", "MEMORY_LIMIT");

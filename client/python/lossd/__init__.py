@@ -1,7 +1,7 @@
 """Client of lossd: cross-entropy losses and gradients over gRPC, for numpy arrays and their like."""
 
 from ._client import Client
-from ._errors import (
+from ._exceptions import (
     Cancelled,
     ClientClosed,
     DeadlineExceeded,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import _dtypes
-from ._errors import InvalidArgument, LossdError, describe, invalid, invalid_type
+from ._exceptions import InvalidArgument, LossdError, describe, invalid, invalid_type
 
 _NESTS = (list, tuple, range)
 _MOST_DIMENSIONS = 64

@@ -8,9 +8,9 @@ from typing import Any
 
 import grpc
 
-from . import _replies, _retry, _scalars, _status, _stream
+from . import _errors, _replies, _retry, _scalars, _stream
 from ._connection import Connection
-from ._errors import (
+from ._exceptions import (
     DeadlineExceeded,
     ResourceExhausted,
     Unimplemented,
@@ -169,7 +169,7 @@ class Client:
         if min(chunk_bytes, problem.nbytes) > _stream.ALWAYS_FITS:
             chunk_bytes = min(chunk_bytes, self._most_data(deadline))
         attempt = functools.partial(self._attempt, problem, chunk_bytes)
-        with _status.translated():
+        with _errors.translated():
             return _retry.call(attempt, _left(deadline))
 
     def _attempt(self, problem: Problem, chunk_bytes: int,

@@ -7,8 +7,8 @@ from typing import Any
 
 import grpc
 
-from . import _status
-from ._errors import ClientClosed, describe, invalid, invalid_type
+from . import _errors
+from ._exceptions import ClientClosed, describe, invalid, invalid_type
 from .v1 import service_pb2, service_pb2_grpc
 
 # Calls of one message are made again by gRPC where the server could not be reached, as often as
@@ -60,7 +60,7 @@ class Connection:
         Raises:
             LossdError: the call failed, or this is closed.
         """
-        with _status.translated(), self._usable():
+        with _errors.translated(), self._usable():
             return getattr(self._stub, method)(request, timeout=timeout, metadata=self._metadata)
 
     @contextmanager

@@ -1,120 +1,113 @@
-"""The exceptions of this package. Each is a LossdError and the standard exception it resembles."""
+"""From the status of a failed call to the exception that the caller sees."""
 
-import reprlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
 
-# Kinds whose whole repr could be long to make.
-_CONTAINERS = (list, tuple, dict, set, frozenset, str, bytes)
+from ._exceptions import (
+    Cancelled,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    LossdError,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
+)
 
+_DETAILS_KEY = "grpc-status-details-bin"
 
-class LossdError(Exception):
-    """A call that failed, or could not be made.
+_CLASSES: dict[grpc.StatusCode, type[LossdError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,
+    grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhausted,
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.UNIMPLEMENTED: Unimplemented,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+    grpc.StatusCode.CANCELLED: Cancelled,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
+}
 
-    Attributes:
-        code: the grpc.StatusCode, or None where a LossdError was made by hand.
-        field: path of the argument at fault, such as "input.shape", "target[17]" or "top_k";
-            "" where none is.
-        reason: a stable word, such as "LABEL_OUT_OF_RANGE"; "" where there is none.
-        retry_after: seconds after which the call may succeed, or None.
-    """
+# From the server's paths to the arguments of this package.
+_OWNERS = re.compile(r"^(header\.)?(criterion\.cross_entropy\.|criterion\.|outputs\.)?")
+_RENAMED = {"grad_input": "grad"}
 
-    def __init__(self, message: str, code: grpc.StatusCode | None = None, field: str = "",
-                 reason: str = "", retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.field = field
-        self.reason = reason
-        self.retry_after = retry_after
+_NOT_LOSSD = "; is it a lossd server that answers at this address?"
 
-
-class InvalidArgument(LossdError, ValueError):
-    """The problem or an argument is not valid; nothing was computed."""
-
-
-class InvalidType(InvalidArgument, TypeError):
-    """An argument is of a kind that cannot be taken."""
-
-
-class FailedPrecondition(LossdError, RuntimeError):
-    """The server does not offer the wanted thing, or the client cannot in its present state."""
-
-
-class ClientClosed(FailedPrecondition, ValueError):
-    """The client was used after close()."""
+_BY_STREAM = '; transport="stream" sends a problem in pieces'
 
 
-class ResourceExhausted(LossdError):
-    """A limit was passed, or the server is busy: then retry_after says when to try again."""
+class _Details(NamedTuple):
+    path: str = ""
+    reason: str = ""
+    retry_after: float | None = None
 
 
-class Unavailable(LossdError, ConnectionError):
-    """The server could not be reached."""
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raises a LossdError in place of any grpc.RpcError."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise from_rpc_error(error) from None
 
 
-class Unimplemented(LossdError, NotImplementedError):
-    """The server does not know the call: another service answers at this address."""
+def from_rpc_error(error: grpc.RpcError) -> LossdError:
+    """The LossdError for the grpc.RpcError of a call."""
+    code: grpc.StatusCode = error.code()
+    details = _details(error.trailing_metadata())
+    field = _argument(details.path)
+    words = error.details() or "no message"
+    if field != details.path and words.startswith(f"{details.path}: "):
+        words = field + words[len(details.path):]
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        words += _NOT_LOSSD
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in words:
+        words += _BY_STREAM
+    message = f"{code.name}: {words}" + (f" [{details.reason}]" if details.reason else "")
+    kind = _CLASSES.get(code, LossdError)
+    return kind(message, code, field, details.reason, details.retry_after)
 
 
-class DeadlineExceeded(LossdError, TimeoutError):
-    """The call took longer than its timeout."""
+def _argument(path: str) -> str:
+    """The argument that a path of the protocol stands for."""
+    name = _OWNERS.sub("", path, count=1)
+    return _RENAMED.get(name, name)
 
 
-class Cancelled(LossdError):
-    """The call was cancelled, by close() in another thread for example."""
+def _details(metadata: object) -> _Details:
+    """The details among trailing metadata; empty where there are none or they cannot be read:
+    proxies and other services put anything there."""
+    status = status_pb2.Status()
+    try:
+        for key, value in metadata or ():  # type: ignore[attr-defined]
+            if key == _DETAILS_KEY and isinstance(value, bytes):
+                status = status_pb2.Status.FromString(value)
+        return _unpack(status)
+    except DecodeError:
+        return _Details()
 
 
-class Unauthenticated(LossdError, PermissionError):
-    """The server wants a token, or another one."""
-
-
-class PermissionDenied(LossdError, PermissionError):
-    """The token does not allow this."""
-
-
-class UnexpectedReply(LossdError, RuntimeError):
-    """The server ended the call with OK, but its answer does not fit the question."""
-
-
-def invalid(field: str, reason: str, words: str) -> InvalidArgument:
-    """The error for an argument of a wrong value.
-
-    Args:
-        field: path of the argument.
-        reason: the word that a server would give, or "".
-        words: what was expected and what was got.
-    """
-    return _argument_error(InvalidArgument, field, reason, words)
-
-
-def invalid_type(field: str, reason: str, words: str) -> InvalidArgument:
-    """The error for an argument of a wrong kind; arguments as in invalid()."""
-    return _argument_error(InvalidType, field, reason, words)
-
-
-def too_large(size: int, limit: int) -> ResourceExhausted:
-    """The error for a problem that no message can carry, in bytes."""
-    return ResourceExhausted(
-        f'input: {size} bytes with all that belongs to it, expected at most {limit} for '
-        'transport="unary"; transport="stream" takes any size [LIMIT_EXCEEDED]',
-        grpc.StatusCode.RESOURCE_EXHAUSTED, "input", "LIMIT_EXCEEDED")
-
-
-def unexpected(words: str) -> UnexpectedReply:
-    """The error for an answer that does not fit."""
-    return UnexpectedReply(f"the server's answer is not one to this call: {words}",
-                           grpc.StatusCode.INTERNAL)
-
-
-def describe(value: object) -> str:
-    """A short form of a value for messages: its repr where that is short, else its type."""
-    text = reprlib.repr(value) if isinstance(value, _CONTAINERS) else repr(value)
-    if len(text) <= 60 and "\n" not in text:
-        return text
-    return f"a value of type {type(value).__name__}"
-
-
-def _argument_error(kind: type[InvalidArgument], field: str, reason: str,
-                    words: str) -> InvalidArgument:
-    message = f"{field}: {words}" + (f" [{reason}]" if reason else "")
-    return kind(message, grpc.StatusCode.INVALID_ARGUMENT, field, reason)
+def _unpack(status: status_pb2.Status) -> _Details:
+    bad = error_details_pb2.BadRequest()
+    info = error_details_pb2.ErrorInfo()
+    retry = error_details_pb2.RetryInfo()
+    found = _Details()
+    for detail in status.details:
+        if detail.Unpack(bad):
+            if bad.field_violations:
+                found = found._replace(path=bad.field_violations[0].field)
+        elif detail.Unpack(info):
+            found = found._replace(reason=info.reason)
+        elif detail.Unpack(retry):
+            delay = retry.retry_delay.seconds + retry.retry_delay.nanos * 1e-9
+            found = found._replace(retry_after=delay)
+    return found

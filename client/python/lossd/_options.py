@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import _scalars
-from ._errors import describe, invalid
+from ._exceptions import describe, invalid
 from .v1 import criterion_pb2
 
 REDUCTIONS = ("none", "sum", "mean")

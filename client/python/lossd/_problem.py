@@ -5,7 +5,7 @@ from typing import Any
 
 from . import _arrays, _dtypes, _shapes
 from ._arrays import Operand
-from ._errors import invalid
+from ._exceptions import invalid
 from ._options import Options
 from ._shapes import Geometry, Shape
 from .v1 import criterion_pb2, service_pb2, tensor_pb2

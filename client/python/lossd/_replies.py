@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from . import _dtypes
-from ._errors import unexpected
+from ._exceptions import unexpected
 from ._problem import Problem, Spec
 from ._result import Combined, CrossEntropyResult
 from .v1 import criterion_pb2, service_pb2, tensor_pb2

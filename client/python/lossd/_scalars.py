@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ._errors import describe, invalid, invalid_type
+from ._exceptions import describe, invalid, invalid_type
 
 # Longer than any call; time.time() plus this is still exact to a microsecond.
 _FOREVER_SECONDS = 1e9

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import _dtypes
 from ._arrays import Operand, Source, place, ready, taken_as
-from ._errors import InvalidArgument, invalid, invalid_type
+from ._exceptions import InvalidArgument, invalid, invalid_type
 from ._options import Options
 
 Shape = tuple[int, ...]

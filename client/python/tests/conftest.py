@@ -22,11 +22,11 @@ BIN = pathlib.Path(os.environ.get("LOSSD_BIN", ROOT / "build" / "release" / "bin
 class Server:
     """lossd on a free port and on a Unix socket."""
 
-    def __init__(self, *flags):
+    def __init__(self, *flags, threads=2):
         self.directory = tempfile.TemporaryDirectory()
         self.unix = f"unix:{self.directory.name}/lossd.sock"
         self.process = subprocess.Popen(
-            [BIN / "lossd", "--listen", "127.0.0.1:0", "--listen", self.unix, "--threads", "2",
+            [BIN / "lossd", "--listen", "127.0.0.1:0", "--listen", self.unix, "--threads", str(threads),
              *flags], stderr=subprocess.PIPE, text=True)
         line = self.process.stderr.readline()
         found = re.search(r"listen=([0-9.]+:\d+),", line)

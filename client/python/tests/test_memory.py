@@ -11,6 +11,7 @@ import pytest
 from conftest import BIN, Server
 
 import lossd
+from lossd import _errors
 from lossd.v1 import criterion_pb2, service_pb2, service_pb2_grpc, tensor_pb2
 
 MIB = 1 << 20
@@ -41,7 +42,7 @@ def outcome(call, *arguments):
         call(*arguments)
         return "OK"
     except grpc.RpcError as error:
-        found = lossd._errors.from_rpc_error(error)
+        found = _errors.from_rpc_error(error)
         assert found.reason in ("MEMORY_BUSY", "MEMORY_LIMIT", "FIELD_UNKNOWN"), found
         return found.reason
     except lossd.ResourceExhausted as error:
@@ -146,7 +147,7 @@ def mixture(server, seconds=8):
 
 @no_sanitizer
 def test_the_peak_is_within_the_budget_and_what_stands_beside_it():
-    server = Server(f"--max-memory={BUDGET}MiB", "--threads=16")
+    server = Server(f"--max-memory={BUDGET}MiB", threads=16)
     peaks = {}
     for load in (combine, great_rows, great_weights, groups, mixture):
         load(server)
