@@ -1,4 +1,4 @@
-# The lossd server and lossctl on Debian 12. The base may be replaced by any Debian 12 root:
+# The lossd server and lossctl on Debian 12. The base may be replaced by any root of Debian 12 or 13:
 #   docker build -t lossd .
 #   buildah bud --build-arg BASE=localhost/debian:12 -t lossd .
 ARG BASE=docker.io/library/debian:12-slim
@@ -19,13 +19,18 @@ COPY client client
 RUN cmake --preset release -DLOSSD_TESTS=OFF > /dev/null \
  && cmake --build --preset release --target lossd lossctl \
  && strip build/release/bin/lossd build/release/bin/lossctl
+# The packages of the shared libraries, whose names differ between releases.
+RUN ldd build/release/bin/lossd build/release/bin/lossctl \
+  | sed -n 's|^[[:space:]]*\([^ ]*\) => .*|*-linux-gnu/\1|p' | sort -u | xargs dpkg -S \
+  | sed 's/:.*//' | sort -u > build/libraries
 
 FROM ${BASE}
-RUN apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
-      --no-install-recommends libstdc++6 libssl3 libc-ares2 libre2-9 zlib1g libhwy1 libspdlog1.10 \
-      libfmt9 libzip4 libjemalloc2 > /dev/null \
- && rm -rf /var/lib/apt/lists/*
+COPY --from=build /src/build/libraries /tmp/libraries
+RUN apt-get -qq update && DEBIAN_FRONTEND=noninteractive xargs -a /tmp/libraries \
+      apt-get -qq install -y --no-install-recommends > /dev/null \
+ && rm -rf /var/lib/apt/lists/* /tmp/libraries
 COPY --from=build /src/build/release/bin/lossd /src/build/release/bin/lossctl /usr/local/bin/
+RUN lossd --version > /dev/null && lossctl --version > /dev/null
 # A number, so that orchestrators can tell that it is not root.
 USER 65532:65532
 EXPOSE 50051

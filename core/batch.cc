@@ -123,8 +123,7 @@ absl::StatusOr<std::unique_ptr<BatchEvaluation>> BatchEvaluation::Create(
   if (checked.outputs().grad_weight) batch->class_sums_.emplace(checked);
   double scale = 1.0;
   if (checked.outputs().AnyGradient()) {
-    batch->divisor_ = Divisor(checked.options(), Normalizer(checked, labels));
-    scale = Scale(checked, batch->grad_output_, batch->divisor_);
+    scale = Scale(checked, batch->grad_output_, Normalizer(checked, labels));
   }
   batch->context_ = {&checked, labels, scale, batch->class_sums_ ? &*batch->class_sums_ : nullptr,
                      SizesOf(checked).grad_input >= kStreamedBytes};
@@ -146,8 +145,7 @@ Summary BatchEvaluation::Finish() {
     StoreReducedLoss(*plan_, summary, outputs_.loss);
   }
   if (outputs_.grad_weight != nullptr) {
-    class_sums_->Write(*plan_, context_.labels, grad_output_, divisor_, ToDouble(summary.loss_sum),
-                       outputs_.grad_weight);
+    class_sums_->Write(*plan_, context_.labels, grad_output_, summary, outputs_.grad_weight);
   }
   return summary;
 }

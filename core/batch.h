@@ -77,7 +77,6 @@ class BatchEvaluation {
   std::optional<ClassSums> class_sums_;
   RowContext context_;
   double grad_output_ = 1.0;
-  double divisor_ = 1.0;
   int64_t tasks_ = 0;
   int64_t positions_per_task_ = 1;
   std::mutex mutex_;

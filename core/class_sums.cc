@@ -1,5 +1,6 @@
 #include "core/class_sums.h"
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -13,6 +14,8 @@
 #include "core/load.h"
 #include "core/options.h"
 #include "core/plan.h"
+#include "core/scaled.h"
+#include "core/summary.h"
 
 namespace lossd {
 namespace {
@@ -60,12 +63,17 @@ void ClassSums::AddOne(int64_t c, double term) {
       sums_);
 }
 
-void ClassSums::Write(const Plan& plan, const Labels* labels, double grad_output, double divisor,
-                      double loss_sum, std::byte* to) const {
+void ClassSums::Write(const Plan& plan, const Labels* labels, double grad_output,
+                      const Summary& summary, std::byte* to) const {
   // Only a divisor that is made of weights depends on them.
   const bool divisor_has_weights = plan.options().reduction == Reduction::kMean &&
                                    !plan.options().normalizer && labels != nullptr;
+  const double divisor = ToDouble(summary.normalizer);
+  const double loss_sum = ToDouble(summary.loss_sum);
   const double per_count = divisor_has_weights ? grad_output * (loss_sum / divisor) / divisor : 0.0;
+  const Scaled wide_divisor = ToScaled(summary.normalizer);
+  const Scaled wide_per_count =
+      Scaled::Of(grad_output) * (ToScaled(summary.loss_sum) / wide_divisor) / wide_divisor;
   const size_t size = SizeOf(plan.WeightDType());
   std::visit(
       [&](const auto& sums) {
@@ -73,6 +81,11 @@ void ClassSums::Write(const Plan& plan, const Labels* labels, double grad_output
           const uint64_t count = divisor_has_weights ? labels->class_counts()[c] : 0;
           double value = sums[c].ToDouble();
           if (count > 0) value -= per_count * static_cast<double>(count);
+          // One of them has left double's range; their difference may not have.
+          if (count > 0 && !(std::isfinite(value) && std::isfinite(divisor))) {
+            const Scaled all = wide_per_count * Scaled::Of(static_cast<double>(count));
+            value = (sums[c].ToScaled() - all).ToDouble();
+          }
           StoreFromDouble(plan.WeightDType(), value, to + c * size);
         }
       },

@@ -29,10 +29,10 @@ class ClassSums {
   void AddOne(int64_t c, double term);
 
   /// Writes the gradient in the weight's type, with the term that the dependence of the divisor of
-  /// `mean` on the weights brings (-(g L / D^2) x count of class c; docs/semantics.md), L being the
-  /// loss sum.
-  void Write(const Plan& plan, const Labels* labels, double grad_output, double divisor,
-             double loss_sum, std::byte* to) const;
+  /// `mean` on the weights brings (-(g L / D^2) x count of class c; docs/semantics.md), D and L
+  /// being the summary's normalizer and loss sum.
+  void Write(const Plan& plan, const Labels* labels, double grad_output, const Summary& summary,
+             std::byte* to) const;
 
  private:
   std::mutex mutex_;

@@ -1,5 +1,6 @@
 #include "core/error.h"
 
+#include <algorithm>
 #include <string>
 
 #include "absl/status/status.h"
@@ -15,6 +16,7 @@ namespace {
 constexpr absl::string_view kFieldKey = "lossd/field";
 constexpr absl::string_view kReasonKey = "lossd/reason";
 constexpr absl::string_view kRetryKey = "lossd/retry_after_s";
+constexpr absl::string_view kMetadataPrefix = "lossd/metadata/";
 
 std::string Payload(const absl::Status& status, absl::string_view key) {
   const auto cord = status.GetPayload(key);
@@ -29,6 +31,14 @@ void SetErrorDetail(absl::Status* status, const ErrorDetail& detail) {
   if (detail.retry_after_s > 0) {
     status->SetPayload(kRetryKey, absl::Cord(absl::StrCat(detail.retry_after_s)));
   }
+  for (const auto& [name, value] : detail.metadata) {
+    status->SetPayload(absl::StrCat(kMetadataPrefix, name), absl::Cord(value));
+  }
+}
+
+absl::Status WithMetadata(absl::Status status, const ErrorMetadata& metadata) {
+  SetErrorDetail(&status, {"", "", 0, metadata});
+  return status;
 }
 
 ErrorDetail GetErrorDetail(const absl::Status& status) {
@@ -36,6 +46,11 @@ ErrorDetail GetErrorDetail(const absl::Status& status) {
   if (!absl::SimpleAtod(Payload(status, kRetryKey), &detail.retry_after_s)) {
     detail.retry_after_s = 0;
   }
+  status.ForEachPayload([&detail](absl::string_view key, const absl::Cord& value) {
+    if (!absl::ConsumePrefix(&key, kMetadataPrefix)) return;
+    detail.metadata.emplace_back(std::string(key), std::string(value));
+  });
+  std::sort(detail.metadata.begin(), detail.metadata.end());
   return detail;
 }
 
@@ -47,11 +62,14 @@ absl::Status FieldError(absl::StatusCode code, absl::string_view field, absl::st
 }
 
 absl::Status WithFieldPrefix(const absl::Status& status, absl::string_view prefix) {
-  const ErrorDetail detail = GetErrorDetail(status);
+  ErrorDetail detail = GetErrorDetail(status);
   if (status.ok() || detail.field.empty()) return status;
   absl::string_view what = status.message();
   absl::ConsumePrefix(&what, absl::StrCat(detail.field, ": "));
-  return FieldError(status.code(), absl::StrCat(prefix, detail.field), detail.reason, what);
+  detail.field = absl::StrCat(prefix, detail.field);
+  absl::Status prefixed(status.code(), absl::StrCat(detail.field, ": ", what));
+  SetErrorDetail(&prefixed, detail);
+  return prefixed;
 }
 
 }  // namespace lossd

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "core/scaled.h"
 
 namespace lossd {
 namespace {
@@ -140,17 +141,18 @@ bool ExactSum<F>::MergeWithoutOverflow(const ExactSum& other) {
 }
 
 template <typename F>
-double ExactSum<F>::Round(int precision) const {
+Scaled ExactSum<F>::Round(int precision) const {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
   if (nan_count_ != 0 || (positive_infinity_count_ != 0 && negative_infinity_count_ != 0)) {
-    return std::numeric_limits<double>::quiet_NaN();
+    return Scaled::Of(std::numeric_limits<double>::quiet_NaN());
   }
-  if (positive_infinity_count_ != 0) return std::numeric_limits<double>::infinity();
-  if (negative_infinity_count_ != 0) return -std::numeric_limits<double>::infinity();
+  if (positive_infinity_count_ != 0) return Scaled::Of(kInfinity);
+  if (negative_infinity_count_ != 0) return Scaled::Of(-kInfinity);
   auto limbs = limbs_;
   const bool negative = Negative();
   if (negative) Negate(&limbs);
   const int length = BitWidth(limbs);
-  if (length == 0) return 0.0;
+  if (length == 0) return {};
   // `precision` leading bits from position `low` up; a number with fewer bits is exact.
   const int low = length > precision ? length - precision : 0;
   uint64_t mantissa = BitsFrom(limbs, low);
@@ -158,8 +160,8 @@ double ExactSum<F>::Round(int precision) const {
       ((mantissa & 1U) != 0 || AnyBitBelow(limbs, low - 1))) {
     ++mantissa;
   }
-  // The mantissa has at most `precision` bits or is a power of two: ldexp is exact or overflows.
-  const double magnitude = std::ldexp(static_cast<double>(mantissa), low + kUnitExponent);
+  // The mantissa has at most `precision` bits or is a power of two: a double, exactly.
+  const Scaled magnitude = Scaled::Of(static_cast<double>(mantissa), low + kUnitExponent);
   return negative ? -magnitude : magnitude;
 }
 
@@ -167,7 +169,7 @@ template <typename F>
 F ExactSum<F>::ToNearest() const {
   // For float the 24-bit rounding is the only one: sums are multiples of 2^-149, so a result below
   // the normal range is exact, and one beyond the greatest float becomes infinite in the cast.
-  return static_cast<F>(Round(std::is_same_v<F, float> ? 24 : 53));
+  return static_cast<F>(Round(std::is_same_v<F, float> ? 24 : 53).ToDouble());
 }
 
 template <typename F>

@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "core/scaled.h"
 
 namespace lossd {
 
@@ -58,7 +59,9 @@ class ExactSum {
   }
 
   /// Nearest double, ties to even; NaN and infinities as IEEE addition would give; zero is +0.
-  [[nodiscard]] double ToDouble() const { return Round(53); }
+  [[nodiscard]] double ToDouble() const { return Round(53).ToDouble(); }
+  /// The same where a double's exponent would be too small for it.
+  [[nodiscard]] Scaled ToScaled() const { return Round(53); }
   /// Nearest F, rounded once.
   [[nodiscard]] F ToNearest() const;
 
@@ -78,7 +81,7 @@ class ExactSum {
  private:
   void AddShifted(unsigned __int128 magnitude, int shift, bool negative);
   [[nodiscard]] bool Negative() const { return (limbs_[kLimbs - 1] >> 63U) != 0; }
-  [[nodiscard]] double Round(int precision) const;
+  [[nodiscard]] Scaled Round(int precision) const;
 
   std::array<uint64_t, kLimbs> limbs_{};
   uint64_t nan_count_ = 0;

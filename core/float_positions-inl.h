@@ -159,7 +159,11 @@ HWY_INLINE void FindFactors(const FloatTile& tile, TileNumbers* numbers) {
     const Pair tail = LoadPair(numbers->tail, at);
     const V inverse = hn::Div(one, norm.high);
     const V factor = Quotient(Product(own, mantissa), norm, inverse);
-    hn::Store(hn::Mul(factor, TailUnit()), d, numbers->factor + at);
+    // One that vanishes beside a weight that does not is not to look like a weight of 0.
+    const V scaled = hn::Mul(factor, TailUnit());
+    const auto lost = hn::AndNot(hn::Eq(own.high, hn::Zero(d)), hn::Eq(scaled, hn::Zero(d)));
+    const V least = hn::Set(d, std::numeric_limits<float>::denorm_min());
+    hn::Store(hn::IfThenElse(lost, least, scaled), d, numbers->factor + at);
 
     const V term = hn::Mul(hn::Load(d, numbers->exponential + at), TailUnit());
     const V label_term = FusedMulAdd(term, mantissa.high, hn::Mul(term, mantissa.low));

@@ -258,6 +258,35 @@ HWY_INLINE void FindGradients(const TileNumbers& numbers, FloatTile* tile) {
   }
 }
 
+/// The gradient of a maximum that is not the label's, from the tail, in lanes where that is small.
+inline HWY_NOINLINE void StoreNearOnes(const TileNumbers& numbers, size_t at, FloatTile* tile) {
+  for (size_t i = at; i < at + kLanes; ++i) {
+    const size_t to = numbers.begin + i;
+    const int32_t label = tile->labels[to];
+    const double tail =
+        (static_cast<double>(numbers.tail.high[i]) + static_cast<double>(numbers.tail.low[i])) *
+        kExponentialScale;
+    if (label < 0 || label == tile->argmax[to] || !(tail < kSmallTail)) continue;
+    const double own =
+        static_cast<double>(numbers.weight[i]) * static_cast<double>(tile->scales[to]);
+    tile->gradients[static_cast<size_t>(tile->argmax[to]) * tile->step + to] =
+        static_cast<float>(own / (1.0 + tail)) + 0.0F;
+  }
+}
+
+/// Finds those lanes: few, where the model is sure and wrong.
+HWY_INLINE void FindNearOnes(const TileNumbers& numbers, FloatTile* tile) {
+  const D d;
+  const V small = hn::Set(d, static_cast<float>(kSmallTail / kExponentialScale));
+  for (size_t at = 0; at < numbers.count; at += kLanes) {
+    const auto label = hn::Load(DI(), tile->labels + numbers.begin + at);
+    const auto argmax = hn::Load(DI(), tile->argmax + numbers.begin + at);
+    const auto top = hn::RebindMask(d, hn::Eq(label, argmax));
+    const auto sure = hn::Lt(hn::Load(d, numbers.tail.high + at), small);
+    if (HWY_UNLIKELY(!hn::AllFalse(d, hn::AndNot(top, sure)))) StoreNearOnes(numbers, at, tile);
+  }
+}
+
 template <bool kGradient>
 HWY_INLINE void EvaluateTileWith(FloatTile* tile) {
   tile->all_good = true;
@@ -271,6 +300,7 @@ HWY_INLINE void EvaluateTileWith(FloatTile* tile) {
     if (kGradient) {
       FindFactors(*tile, &numbers);
       FindGradients(numbers, tile);
+      FindNearOnes(numbers, tile);
     }
     FindGood(numbers, tile);
   }

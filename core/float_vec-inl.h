@@ -53,12 +53,13 @@ constexpr size_t kLanes = hn::MaxLanes(D());
 constexpr size_t kParts = kBlock / kLanes;
 static_assert(kBlock % kLanes == 0);
 
-// Targets without a fused multiply-add: correct, and slow.
+// Targets without a fused multiply-add: correct, and slow. Highway is asked: releases differ in
+// their targets, and one that a list here forgot would give other bits.
 #undef LOSSD_NO_FMA
-#if HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR
-#define LOSSD_NO_FMA 1
-#else
+#if HWY_NATIVE_FMA
 #define LOSSD_NO_FMA 0
+#else
+#define LOSSD_NO_FMA 1
 #endif
 
 /// a b + c with one rounding, on every target: some need the library's fma for it.
@@ -229,7 +230,8 @@ HWY_INLINE V PowerOfSteps(V shifted) {
   const decltype(bits) mantissa{_mm256_permutevar8x32_epi32(hn::Load(di, kStepBits).raw, bits.raw)};
 #elif HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
   const decltype(bits) mantissa{_mm512_permutexvar_epi32(bits.raw, hn::Load(di, kStepBits).raw)};
-#elif HWY_TARGET == HWY_NEON && HWY_ARCH_ARM_A64
+#elif HWY_ARCH_ARM_A64 && HWY_NATIVE_FMA
+  static_assert(kLanes == 4);  // NEON, of which later releases of Highway have several targets.
   const hn::Repartition<uint8_t, DI> d8;
   const auto step = hn::And(bits, hn::Set(di, 7));
   const auto at =

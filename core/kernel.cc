@@ -5,6 +5,9 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "absl/cleanup/cleanup.h"
+#include "core/buffer.h"
+#include "core/dtype.h"
 #include "core/load.h"
 #include "core/plan.h"
 #include "core/row_kernels.h"
@@ -117,11 +120,42 @@ void EvaluateRange(const RowContext& context, const Slab& slab, int64_t begin, i
   EvaluateEach<T, P>(context, &evaluator, slab, begin, end, scratch);
 }
 
+/// The scratch that StridedTile takes, for a row type and a target type chosen at run time.
+uint64_t StridedBytes(const Plan& plan) {
+  uint64_t bytes = 0;
+  WithFloatingType(plan.input().dtype, [&](auto input_type) {
+    using T = decltype(input_type);
+    bytes = plan.target().dtype == DType::kFloat32 ? StridedTile<T, float>::Bytes(plan)
+                                                   : StridedTile<T, T>::Bytes(plan);
+  });
+  return bytes;
+}
+
 }  // namespace
+
+size_t Scratch::bytes() const {
+  return exponentials.size() + terms.size() + strided.size() + kept.size() +
+         (tile == nullptr ? 0 : sizeof(FloatTile));
+}
+
+double* GrowDoubles(Buffer* buffer, size_t count) {
+  if (buffer->size() < count * sizeof(double)) *buffer = Buffer(count * sizeof(double));
+  return reinterpret_cast<double*>(buffer->data());  // NOLINT(*-reinterpret-cast)
+}
+
+uint64_t ScratchBytes(const Plan& plan) {
+  const uint64_t row = static_cast<uint64_t>(plan.classes()) * sizeof(double);
+  const uint64_t terms = plan.outputs().grad_weight && !IsSharp(plan) ? row : 0;
+  return row + terms + (plan.inner() > 1 ? StridedBytes(plan) : 0);
+}
 
 void EvaluateRows(const RowContext& context, const Slab& slab, int64_t begin, int64_t end,
                   RowTotals* totals, Scratch* scratch) {
   const Plan& plan = *context.plan;
+  // The scratch of great rows is charged to their request, and ends with its task.
+  const absl::Cleanup shrink = [scratch] {
+    if (scratch->bytes() > kKeptScratchBytes) *scratch = Scratch();
+  };
   WithFloatingType(plan.input().dtype, [&](auto input_type) {
     using T = decltype(input_type);
     if (IsSharp(plan)) {

@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "core/buffer.h"
 #include "core/class_sums.h"
@@ -36,12 +35,23 @@ struct Slab {
 /// Memory that a kernel works in, owned by the caller and used again: kernels allocate only to grow
 /// it to one row (and a few rows where classes are strided).
 struct Scratch {
-  std::vector<double> exponentials;
-  std::vector<double> terms;
-  std::vector<std::byte> strided;
+  Buffer exponentials;
+  Buffer terms;
+  Buffer strided;
   std::unique_ptr<FloatTile> tile;
   Buffer kept;  ///< Exponentials of rows that keep them.
+
+  [[nodiscard]] size_t bytes() const;
 };
+
+/// Grows `buffer` to `count` doubles, whose values are void. Throws std::bad_alloc.
+double* GrowDoubles(Buffer* buffer, size_t count);
+
+/// EvaluateRows leaves no more than this in a thread's scratch.
+inline constexpr size_t kKeptScratchBytes = size_t{1} << 20U;
+
+/// Bytes that the scratch of one thread takes for a row of the plan, above what every plan takes.
+uint64_t ScratchBytes(const Plan& plan);
 
 /// What rows are evaluated with, beside their data. `labels` must be filled for the range.
 struct RowContext {
@@ -54,6 +64,7 @@ struct RowContext {
 };
 
 /// Evaluates positions [begin, end) of the slab, counted from its first one, and adds to `totals`.
+/// Throws std::bad_alloc where the scratch cannot grow; then outputs and totals are void.
 void EvaluateRows(const RowContext& context, const Slab& slab, int64_t begin, int64_t end,
                   RowTotals* totals, Scratch* scratch);
 

@@ -48,6 +48,12 @@ RawLabel ReadLabel(const std::byte* from) {
   return label;
 }
 
+[[gnu::cold]] absl::Status TooMany(int64_t positions) {
+  return WithMetadata(
+      InvalidField("target", "LENGTH_EXCEEDED", "expected ", positions, " labels, got more"),
+      {{"expected", absl::StrCat(positions)}});
+}
+
 }  // namespace
 
 Labels::Labels(const Plan& plan)
@@ -57,6 +63,10 @@ Labels::Labels(const Plan& plan)
 
 uint64_t Labels::StoredBytes(const Plan& plan) {
   return static_cast<uint64_t>(plan.positions()) * StoredWidth(plan.classes());
+}
+
+uint64_t Labels::CountBytes(const Plan& plan) {
+  return plan.has_weight() ? static_cast<uint64_t>(plan.classes()) * sizeof(uint64_t) : 0;
 }
 
 int64_t Labels::At(int64_t position) const {
@@ -126,17 +136,19 @@ absl::Status Labels::AppendAll(absl::Span<const std::byte> bytes, Pool* pool) {
 
 absl::Status Labels::AppendOne(const std::byte* element) {
   if (filled_ == plan_.positions()) {
-    return InvalidField("target", "LENGTH_EXCEEDED", "expected ", plan_.positions(),
-                        " labels, got more");
+    return TooMany(plan_.positions());
   }
   if (AppendGood(element, 1) == 1) return absl::OkStatus();
   const RawLabel label = WithIntegerType(
       plan_.target().dtype, [element](auto type) { return ReadLabel<decltype(type)>(element); });
   const std::string got =
       label.beyond_int64 ? absl::StrCat(label.unsigned_value) : absl::StrCat(label.value);
-  return InvalidField(absl::StrCat("target[", filled_, "]"), "LABEL_OUT_OF_RANGE",
-                      "expected a class in [0, ", plan_.classes(), ") or ignore_index ",
-                      plan_.ignore_index(), ", got ", got);
+  return WithMetadata(InvalidField(absl::StrCat("target[", filled_, "]"), "LABEL_OUT_OF_RANGE",
+                                   "expected a class in [0, ", plan_.classes(),
+                                   ") or ignore_index ", plan_.ignore_index(), ", got ", got),
+                      {{"classes", absl::StrCat(plan_.classes())},
+                       {"position", absl::StrCat(filled_)},
+                       {"value", got}});
 }
 
 absl::Status Labels::Append(absl::Span<const std::byte> bytes) {
@@ -159,8 +171,7 @@ absl::Status Labels::Append(absl::Span<const std::byte> bytes) {
   std::copy(bytes.begin(), bytes.end(), partial_.begin());
   partial_size_ = bytes.size();
   if (partial_size_ > 0 && filled_ == plan_.positions()) {
-    return InvalidField("target", "LENGTH_EXCEEDED", "expected ", plan_.positions(),
-                        " labels, got more");
+    return TooMany(plan_.positions());
   }
   return absl::OkStatus();
 }

@@ -25,6 +25,8 @@ class Labels {
 
   /// Bytes that the labels of `plan` take once stored.
   static uint64_t StoredBytes(const Plan& plan);
+  /// Bytes of the counts by class.
+  static uint64_t CountBytes(const Plan& plan);
 
   /// Appends little-endian elements of the target's dtype, cut anywhere. A label outside [0, C)
   /// that is not ignore_index is INVALID_ARGUMENT and names the position; so are bytes past the

@@ -1,32 +1,36 @@
 #include "core/plan.h"
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "core/check_options.h"
 #include "core/dtype.h"
 #include "core/error.h"
-#include "core/load.h"
 #include "core/options.h"
 #include "core/tensor.h"
+#include "core/weight_values.h"
 
 namespace lossd {
 namespace {
 
 constexpr absl::string_view kWeight = "criterion.cross_entropy.weight";
-constexpr absl::string_view kSmoothing = "criterion.cross_entropy.label_smoothing";
-constexpr absl::string_view kIgnoreIndex = "criterion.cross_entropy.ignore_index";
 constexpr absl::string_view kClassAxis = "criterion.cross_entropy.class_axis";
 
-[[gnu::cold]] absl::Status OverLimit(absl::string_view field, absl::string_view what, int64_t limit,
+/// `name`: of the limit in v1.Limits.
+[[gnu::cold]] absl::Status OverLimit(absl::string_view name, absl::string_view what, int64_t limit,
                                      int64_t got) {
-  return FieldError(absl::StatusCode::kResourceExhausted, field, "LIMIT_EXCEEDED",
-                    absl::StrCat("expected at most ", limit, " ", what, ", got ", got));
+  return WithMetadata(
+      FieldError(absl::StatusCode::kResourceExhausted, "input.shape", "LIMIT_EXCEEDED",
+                 absl::StrCat("expected at most ", limit, " ", what, ", got ", got)),
+      LimitMetadata(name, limit, got));
 }
 
 absl::Status CheckShape(const TensorSpec& spec, const Shape& expected, absl::string_view field,
@@ -58,7 +62,7 @@ class PlanBuilder {
     LOSSD_RETURN_IF_ERROR(Input());
     LOSSD_RETURN_IF_ERROR(Target());
     LOSSD_RETURN_IF_ERROR(Weight());
-    LOSSD_RETURN_IF_ERROR(Scalars());
+    LOSSD_RETURN_IF_ERROR(CheckOptions(plan_->options_, plan_->target_kind_));
     LOSSD_RETURN_IF_ERROR(GradOutput());
     LOSSD_RETURN_IF_ERROR(WantedOutputs());
     return std::shared_ptr<const Plan>(std::move(plan_));
@@ -78,7 +82,7 @@ class PlanBuilder {
                           "expected (C), (N, C) or (N, C, d1, ..., dK), got a scalar");
     }
     if (rank > limits_.max_rank) {
-      return OverLimit("input.shape", "dimensions", limits_.max_rank, rank);
+      return OverLimit("max_rank", "dimensions", limits_.max_rank, rank);
     }
     const auto elements = CheckedElements(input, "input");
     if (!elements.ok()) return elements.status();
@@ -105,7 +109,7 @@ class PlanBuilder {
                           axis_, ", got ", ToString(shape));
     }
     if (plan_->classes_ > limits_.max_classes) {
-      return OverLimit("input.shape", "classes", limits_.max_classes, plan_->classes_);
+      return OverLimit("max_classes", "classes", limits_.max_classes, plan_->classes_);
     }
     int64_t outer = 1;
     // No overflow: CheckedElements bounded the whole product, and a zero anywhere makes it empty.
@@ -119,7 +123,7 @@ class PlanBuilder {
     plan_->samples_ = empty ? 0 : outer;
     plan_->positions_ = empty ? 0 : outer * plan_->inner_;
     if (plan_->positions_ > limits_.max_positions) {
-      return OverLimit("input.shape", "positions", limits_.max_positions, plan_->positions_);
+      return OverLimit("max_positions", "positions", limits_.max_positions, plan_->positions_);
     }
     return absl::OkStatus();
   }
@@ -129,12 +133,38 @@ class PlanBuilder {
     plan_->target_ = target;
     if (IsInteger(target.dtype)) {
       plan_->target_kind_ = TargetKind::kClassIndex;
-      return CheckShape(target, plan_->position_shape_, "target",
-                        "the input's without its class axis, for class indices");
+      if (target.shape == plan_->position_shape_) return absl::OkStatus();
+      return WrongIndexShape();
     }
     plan_->target_kind_ = TargetKind::kProbabilities;
+    // Labels that a program holds as floats, often those of a table with gaps.
+    if (target.shape == plan_->position_shape_ && target.shape != problem_.input.shape) {
+      return InvalidField("target.dtype", "DTYPE_MISMATCH",
+                          "expected class indices of an integer type, or probabilities of shape ",
+                          ToString(problem_.input.shape), ", got ", Name(target.dtype),
+                          " of shape ", ToString(target.shape));
+    }
     LOSSD_RETURN_IF_ERROR(CheckCompanionDType(target.dtype, problem_.input.dtype, "target"));
     return CheckShape(target, problem_.input.shape, "target", "the input's, for probabilities");
+  }
+
+  /// Names the axis that was left out, and another one that would have fitted.
+  [[gnu::cold]] absl::Status WrongIndexShape() const {
+    const Shape& input = problem_.input.shape;
+    const Shape& target = problem_.target.shape;
+    std::string hint;
+    if (target == input) hint = "; probabilities are of a floating type";
+    for (size_t axis = 0; axis < input.size() && hint.empty(); ++axis) {
+      Shape without = input;
+      without.erase(without.begin() + static_cast<ptrdiff_t>(axis));
+      if (axis == axis_ || target != without) continue;
+      const bool last = axis + 1 == input.size();
+      hint = absl::StrCat("; class_axis = ", last ? -1 : static_cast<int64_t>(axis), " fits it");
+    }
+    return InvalidField("target.shape", "SHAPE_MISMATCH", "expected ",
+                        ToString(plan_->position_shape_), ", class indices of an input ",
+                        ToString(input), " whose classes lie along axis ", axis_,
+                        " (class_axis), got ", ToString(target), hint);
   }
 
   absl::Status Weight() {
@@ -147,43 +177,13 @@ class PlanBuilder {
     LOSSD_RETURN_IF_ERROR(CheckCompanionDType(weight.spec.dtype, problem_.input.dtype, kWeight));
     LOSSD_RETURN_IF_ERROR(
         CheckShape(weight.spec, {plan_->classes_}, kWeight, "one weight for each class"));
+    plan_->weight_follows_ = problem_.weight_follows;
+    if (problem_.weight_follows) return absl::OkStatus();
     LOSSD_RETURN_IF_ERROR(CheckBytes(weight, kWeight));
-    plan_->weight_.resize(static_cast<size_t>(plan_->classes_));
-    LoadAsDouble(weight.spec.dtype, weight.bytes.data(), plan_->weight_.size(),
-                 plan_->weight_.data());
-    // Neumaier's sum: within an ulp of the exact one for weights of one sign.
-    double sum = 0;
-    double lost = 0;
-    for (const double w : plan_->weight_) {
-      const double next = sum + w;
-      lost += std::abs(sum) >= std::abs(w) ? (sum - next) + w : (w - next) + sum;
-      sum = next;
-    }
-    plan_->weight_sum_ = std::isfinite(sum) ? sum + lost : sum;
-    return absl::OkStatus();
-  }
-
-  absl::Status Scalars() {
-    const Options& options = problem_.options;
-    if (!(options.label_smoothing >= 0.0 && options.label_smoothing <= 1.0)) {
-      return InvalidField(kSmoothing, "LABEL_SMOOTHING_RANGE", "expected a value in [0, 1], got ",
-                          options.label_smoothing);
-    }
-    if (plan_->target_kind_ == TargetKind::kProbabilities &&
-        options.ignore_index.value_or(-1) >= 0) {
-      return InvalidField(kIgnoreIndex, "IGNORE_INDEX_WITH_PROBABILITIES",
-                          "expected none, or a negative one, beside a probability target, got ",
-                          *options.ignore_index);
-    }
-    if (!options.normalizer) return absl::OkStatus();
-    if (options.reduction != Reduction::kMean) {
-      return InvalidField("criterion.normalizer", "NORMALIZER_WITHOUT_MEAN",
-                          "expected none unless the reduction is mean");
-    }
-    if (!std::isfinite(*options.normalizer) || *options.normalizer == 0.0) {
-      return InvalidField("criterion.normalizer", "NORMALIZER_RANGE",
-                          "expected a finite number other than 0, got ", *options.normalizer);
-    }
+    WeightValues values(weight.spec.dtype, plan_->classes_);
+    values.Append(weight.bytes);
+    plan_->weight_sum_ = values.Sum();
+    plan_->weight_ = values.Take();
     return absl::OkStatus();
   }
 
@@ -221,6 +221,14 @@ class PlanBuilder {
 absl::StatusOr<std::shared_ptr<const Plan>> Plan::Create(const Problem& problem,
                                                          const PlanLimits& limits) {
   return PlanBuilder(problem, limits).Build();
+}
+
+std::shared_ptr<const Plan> Plan::WithWeight(WeightValues values) const {
+  std::shared_ptr<Plan> plan(new Plan(*this));
+  plan->weight_sum_ = values.Sum();
+  plan->weight_ = values.Take();
+  plan->weight_follows_ = false;
+  return plan;
 }
 
 Shape Plan::LossShape() const {

@@ -14,6 +14,8 @@
 
 namespace lossd {
 
+class WeightValues;
+
 /// A problem as its sender states it: nothing is checked yet. Only the weight comes with data.
 struct Problem {
   Options options;
@@ -22,6 +24,8 @@ struct Problem {
   TensorSpec target;
   std::optional<TensorSpec> grad_output;
   std::optional<TensorView> weight;
+  /// The weight is stated without its bytes: they come later, for Plan::WithWeight.
+  bool weight_follows = false;
 };
 
 /// Bounds on what a plan may ask for.
@@ -42,6 +46,9 @@ class Plan {
   /// the field's path in the protocol's names, or RESOURCE_EXHAUSTED where a limit is passed.
   static absl::StatusOr<std::shared_ptr<const Plan>> Create(const Problem& problem,
                                                             const PlanLimits& limits = {});
+  /// This plan completed by the weight that follows. REQUIRES: weight_follows(), and values of
+  /// WeightDType() for all classes.
+  [[nodiscard]] std::shared_ptr<const Plan> WithWeight(WeightValues values) const;
 
   [[nodiscard]] const Options& options() const { return options_; }
   [[nodiscard]] const Outputs& outputs() const { return outputs_; }
@@ -58,6 +65,10 @@ class Plan {
   [[nodiscard]] int64_t samples() const { return samples_; }
   [[nodiscard]] int64_t ignore_index() const { return ignore_index_; }
 
+  /// Whether a weight is given, or follows.
+  [[nodiscard]] bool has_weight() const { return weight_follows_ || !weight_.empty(); }
+  /// Whether the weight is yet to come: until then nothing can be evaluated.
+  [[nodiscard]] bool weight_follows() const { return weight_follows_; }
   /// Class weights widened to double (exact); empty where all are 1.
   [[nodiscard]] const std::vector<double>& weight() const { return weight_; }
   [[nodiscard]] double WeightOf(int64_t c) const {
@@ -90,6 +101,7 @@ class Plan {
   Shape position_shape_;
   std::vector<double> weight_;
   double weight_sum_ = 0;
+  bool weight_follows_ = false;
   int64_t classes_ = 0;
   int64_t inner_ = 1;
   int64_t positions_ = 0;

@@ -96,6 +96,10 @@ inline bool FactorFits(double factor) {
   return factor == 0.0 || (std::abs(factor) > kLeastFactor && std::abs(factor) < kGreatestFactor);
 }
 
+/// Where a tail is smaller, the maximum's probability is so near 1 that rounding the product of
+/// factor and exponential, some 3 ulp off, could take it beyond; it is then taken from the tail.
+inline constexpr double kSmallTail = 0x1p-20;
+
 /// Positions that are evaluated at once where classes are few, one in each lane.
 inline constexpr size_t kGroup = 16;
 /// Up to so many classes rows are evaluated in tiles; beyond, each by itself. What a row gives must
@@ -249,15 +253,17 @@ struct RowKernels {
                        double* total);
   /// out[c] = RN(factor exponentials[c] / kWideScale).
   void (*scale_wide)(const double* exponentials, size_t classes, double factor, std::byte* out);
+  // The next three say whether all that they gave is finite. Not of logits narrower than float64,
+  // for whose results double has range enough: those are always true.
   /// out[c] = RN(scale (total exponentials[c] / norm - m_c)), norm without kWideScale.
-  void (*mass_gradient)(const double* exponentials, size_t classes, double total, double norm,
+  bool (*mass_gradient)(const double* exponentials, size_t classes, double total, double norm,
                         double scale, const MassSource& masses, std::byte* out);
   /// The gradient of probabilities, RN(scale f_c (-l_c)) with f_c = sharp w_c, zero factors giving
   /// zero; `out` is of the target's storage type.
-  void (*target_gradient)(const std::byte* x, size_t classes, const WideRowStats& stats,
+  bool (*target_gradient)(const std::byte* x, size_t classes, const WideRowStats& stats,
                           double scale, const MassSource& masses, std::byte* out);
   /// terms[c] = scale u_c (-l_c) with u_c = sharp t_c + smooth; NaN for a row that is not valid.
-  void (*weight_terms)(const std::byte* x, size_t classes, const WideRowStats& stats, double scale,
+  bool (*weight_terms)(const std::byte* x, size_t classes, const WideRowStats& stats, double scale,
                        const MassSource& masses, double* terms);
 };
 

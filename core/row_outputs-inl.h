@@ -2,6 +2,7 @@
 #ifndef LOSSD_CORE_ROW_OUTPUTS_INL_H_
 #define LOSSD_CORE_ROW_OUTPUTS_INL_H_
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +13,7 @@
 
 #include "core/dtype.h"
 #include "core/exact_sum.h"
+#include "core/great_row.h"
 #include "core/kernel.h"
 #include "core/load.h"
 #include "core/plan.h"
@@ -136,7 +138,17 @@ double TimesNegativeLog(const WideRowStats& stats, double factor, double logit) 
   if (std::is_same_v<T, double> && stats.log_norm < 0x1p-900 && below == 0.0) {
     return Unscale<T>(factor, stats.tail);
   }
-  return factor * (below + stats.log_norm);
+  const double product = factor * (below + stats.log_norm);
+  if constexpr (std::is_same_v<T, double>) {
+    if (!std::isfinite(product)) return GreatRow::TimesNegativeLog(stats, factor, logit);
+  }
+  return product;
+}
+
+/// What is `limit` but for its sign and some rounding, or less: not more than that, so that no
+/// probability is above 1.
+inline double WithinLimit(double value, double limit) {
+  return std::copysign(std::min(std::abs(value), std::abs(limit)), value);
 }
 
 /// Sum of exp(x_k - max) over all classes.

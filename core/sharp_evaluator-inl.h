@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "core/buffer.h"
+#include "core/great_row.h"
 #include "core/kernel.h"
 #include "core/labels.h"
 #include "core/math.h"
@@ -30,8 +31,7 @@ class SharpEvaluator {
         outputs_(context, totals),
         classes_(static_cast<size_t>(plan_.classes())),
         greatest_weight_(GreatestWeight(classes_)) {
-    scratch->exponentials.resize(classes_);
-    exponentials_ = scratch->exponentials.data();
+    exponentials_ = GrowDoubles(&scratch->exponentials, classes_);
     if (plan_.outputs().grad_input && classes_ <= kKeptClasses) {
       const size_t bytes = 2 * kRowsTogether * KeptStep(classes_) * sizeof(float);
       if (scratch->kept.size() < bytes) scratch->kept = Buffer(bytes);
@@ -137,9 +137,25 @@ class SharpEvaluator {
     if (data.grad_input == nullptr) return true;
     // Minus the sum of the others; a maximum's own term is 1 and no part of the tail.
     const double others = top ? stats.tail : 1.0 + (stats.tail - ExpNonPositive(difference));
-    const double entry = -(weight * scale / (1.0 + stats.tail)) * others;
-    WriteGradient(stats, kept, factor, {1, {y}, {entry}}, data);
+    const double own = weight * scale;
+    const double entry = WithinLimit(-(own / (1.0 + stats.tail)) * others, own);
+    GradientEntries entries = {1, {y}, {entry}};
+    // Otherwise float32's rounding could take a probability beyond 1.
+    if (!top && stats.tail < kSmallTail) AddMaximum(stats, own, data.input, &entries);
+    WriteGradient(stats, kept, factor, entries, data);
     return true;
+  }
+
+  /// The entry of the maximum's class, which is not the label's, from the tail.
+  [[gnu::noinline]] void AddMaximum(const FloatRowStats& stats, double own, const std::byte* x,
+                                    GradientEntries* entries) const {
+    const size_t top = kernels_.find(x, classes_, stats.max);
+    const size_t at = top < entries->at[0] ? 0 : 1;
+    entries->at[1 - at] = entries->at[0];
+    entries->value[1 - at] = entries->value[0];
+    entries->at[at] = top;
+    entries->value[at] = own / (1.0 + stats.tail);
+    entries->count = 2;
   }
 
   /// From kept exponentials where there are some and their own factor fits: those are written
@@ -177,16 +193,24 @@ class SharpEvaluator {
     }
     if (data.grad_input == nullptr) return;
     if (!stats.valid) return outputs_.template FillNaN<T>(data.grad_input);
-    WriteWideGradient(stats, y, weight * scale, data.grad_input);
+    WriteWideGradient(stats, y, weight, scale, data.grad_input);
   }
 
   /// own x (p_c - [c = y]); the target's own entry is minus the sum of the others.
-  void WriteWideGradient(const WideRowStats& stats, size_t label, double own, std::byte* to) const {
+  void WriteWideGradient(const WideRowStats& stats, size_t label, double weight, double scale,
+                         std::byte* to) const {
+    const double own = weight * scale;
+    if constexpr (std::is_same_v<T, double>) {
+      if (!std::isfinite(own)) {
+        return GreatRow(stats, exponentials_, classes_).SharpGradient(label, weight, scale, to);
+      }
+    }
     const double factor = own / NormOf<T>(stats);
     kernels_.scale_wide(exponentials_, classes_, factor, to);
     const bool top = static_cast<int64_t>(label) == stats.argmax;
     const double others = top ? stats.tail : kWideScale<T> + (stats.tail - exponentials_[label]);
-    RowOutputs<T>::template Store<T>(to, static_cast<int64_t>(label), -Unscale<T>(factor, others));
+    RowOutputs<T>::template Store<T>(to, static_cast<int64_t>(label),
+                                     WithinLimit(-Unscale<T>(factor, others), own));
   }
 
   const RowContext& context_;

@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "core/dtype.h"
+#include "core/great_row.h"
 #include "core/kernel.h"
 #include "core/labels.h"
 #include "core/load.h"
@@ -37,12 +38,8 @@ class SoftEvaluator {
         smooth_(plan_.options().label_smoothing / static_cast<double>(plan_.classes())),
         sharp_(1.0 - plan_.options().label_smoothing),
         greatest_mass_(GreatestWeight(classes_)) {
-    scratch->exponentials.resize(classes_);
-    exponentials_ = scratch->exponentials.data();
-    if (context.class_sums != nullptr) {
-      scratch->terms.resize(classes_);
-      terms_ = scratch->terms.data();
-    }
+    exponentials_ = GrowDoubles(&scratch->exponentials, classes_);
+    if (context.class_sums != nullptr) terms_ = GrowDoubles(&scratch->terms, classes_);
   }
 
   /// Evaluate leaves nothing to be done.
@@ -70,14 +67,7 @@ class SoftEvaluator {
     }
     outputs_.StoreLoss(slab, at, valid ? LossOf(row, data) : kNaN);
     if (context_.class_sums != nullptr) AddTerms(row, data);
-    if (data.grad_target != nullptr) {
-      if (valid) {
-        kernels_.target_gradient(data.input, classes_, row.stats, row.scale, MassesOf(data),
-                                 data.grad_target);
-      } else {
-        outputs_.template FillNaN<P>(data.grad_target);
-      }
-    }
+    if (data.grad_target != nullptr) WriteTargetGradient(row, data);
     if (data.grad_input == nullptr) return;
     if (!valid) return outputs_.template FillNaN<T>(data.grad_input);
     WriteGradient(row, data);
@@ -154,7 +144,7 @@ class SoftEvaluator {
     return RowOutputs<T>::LogitAt(data.input, static_cast<size_t>(c));
   }
 
-  [[nodiscard]] double LossOf(const Row& row, const RowData& data) const {
+  [[nodiscard]] double PlainLossOf(const Row& row, const RowData& data) const {
     const double spread = row.below + row.spread * row.stats.log_norm;
     if (!index_) return spread;
     const double own =
@@ -162,15 +152,39 @@ class SoftEvaluator {
     return own + spread;
   }
 
+  /// Evaluates again what has left double's range; nothing but float64 can.
+  template <typename Function>
+  void AgainIfNot(bool finite, const Row& row, const Function& function) const {
+    if constexpr (std::is_same_v<T, double>) {
+      if (!finite) function(GreatRow(row.stats, exponentials_, classes_));
+    }
+  }
+  [[nodiscard]] int64_t LabelOf(const Row& row) const {
+    return index_ ? row.label : GreatRow::kNoLabel;
+  }
+
+  [[nodiscard]] double LossOf(const Row& row, const RowData& data) const {
+    double loss = PlainLossOf(row, data);
+    AgainIfNot(std::isfinite(loss), row, [&](const GreatRow& great) {
+      loss = great.Loss(data.input, MassesOf(data), LabelOf(row));
+    });
+    return loss;
+  }
+
   void AddTerms(const Row& row, const RowData& data) const {
-    kernels_.weight_terms(data.input, classes_, row.stats, row.scale, MassesOf(data), terms_);
+    bool finite =
+        kernels_.weight_terms(data.input, classes_, row.stats, row.scale, MassesOf(data), terms_);
     if (index_) {
       const WideRowStats& stats = row.stats;
       const double log =
           stats.valid ? (stats.max - LogitAt(data, row.label)) + stats.log_norm : kNaN;
       const double share = sharp_ + smooth_;
       terms_[row.label] = share == 0.0 ? 0.0 : row.scale * (share * log);
+      finite = finite && std::isfinite(terms_[row.label]);
     }
+    AgainIfNot(finite || !row.stats.valid, row, [&](const GreatRow& great) {
+      great.WeightTerms(data.input, row.scale, MassesOf(data), LabelOf(row), terms_);
+    });
     context_.class_sums->AddRow(terms_);
   }
 
@@ -187,12 +201,25 @@ class SoftEvaluator {
                                     MassesOf(data), entries, context_.stream_gradients,
                                     data.grad_input);
     }
-    kernels_.mass_gradient(exponentials_, classes_, row.total(), NormOf<T>(row.stats), row.scale,
-                           MassesOf(data), data.grad_input);
+    bool finite = kernels_.mass_gradient(exponentials_, classes_, row.total(), NormOf<T>(row.stats),
+                                         row.scale, MassesOf(data), data.grad_input);
     for (size_t i = 0; i < entries.count; ++i) {
+      finite = finite && std::isfinite(entries.value[i]);
       RowOutputs<T>::template Store<T>(data.grad_input, static_cast<int64_t>(entries.at[i]),
                                        entries.value[i]);
     }
+    AgainIfNot(finite, row, [&](const GreatRow& great) {
+      great.InputGradient(row.scale, MassesOf(data), LabelOf(row), data.grad_input);
+    });
+  }
+
+  void WriteTargetGradient(const Row& row, const RowData& data) const {
+    if (!row.stats.valid) return outputs_.template FillNaN<P>(data.grad_target);
+    const bool finite = kernels_.target_gradient(data.input, classes_, row.stats, row.scale,
+                                                 MassesOf(data), data.grad_target);
+    AgainIfNot(finite, row, [&](const GreatRow& great) {
+      great.TargetGradient(data.input, row.scale, MassesOf(data), data.grad_target);
+    });
   }
 
   /// scale (total p_c - m_c) for the maximum's class and a class index's own. The maximum's p may

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "core/buffer.h"
 #include "core/dtype.h"
 #include "core/kernel.h"
 #include "core/plan.h"
@@ -29,13 +30,21 @@ class StridedTile {
     const size_t elements = positions_ * step_;
     const size_t input_bytes = elements * sizeof(T);
     const size_t target_bytes = slab.target == nullptr ? 0 : elements * sizeof(P);
-    const size_t grad_bytes = slab.grad_target == nullptr ? 0 : elements * sizeof(P);
-    scratch->strided.resize(input_bytes + target_bytes + grad_bytes + kLine);
-    const auto base = reinterpret_cast<uintptr_t>(scratch->strided.data());
-    input_ = scratch->strided.data() + (kLine - base % kLine) % kLine;
+    if (scratch->strided.size() < Bytes(plan)) scratch->strided = Buffer(Bytes(plan));
+    static_assert(Buffer::kAlignment >= kLine);
+    input_ = scratch->strided.data();
     if (slab.grad_input != nullptr) grad_input_ = input_;
     if (slab.target != nullptr) target_ = input_ + input_bytes;
     if (slab.grad_target != nullptr) grad_target_ = input_ + input_bytes + target_bytes;
+  }
+
+  /// Bytes of scratch that it takes.
+  static size_t Bytes(const Plan& plan) {
+    const auto classes = static_cast<size_t>(plan.classes());
+    size_t position = sizeof(T);
+    if (plan.target_kind() == TargetKind::kProbabilities) position += sizeof(P);
+    if (plan.outputs().grad_target) position += sizeof(P);
+    return StridedPositions(classes * sizeof(T)) * RowStep(classes) * position;
   }
 
   /// How many positions it holds.

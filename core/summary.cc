@@ -21,6 +21,7 @@
 #include "core/labels.h"
 #include "core/options.h"
 #include "core/plan.h"
+#include "core/scaled.h"
 
 namespace lossd {
 namespace {
@@ -61,6 +62,22 @@ double QuotientToOdd(double numerator, double divisor) {
   return std::bit_cast<double>(bits | 1U);
 }
 
+/// As DivideRounded, also where one of the two is beyond double's range, as sums of great float64
+/// numbers can be.
+double DivideScaled(DType loss_dtype, const Scaled& numerator, const Scaled& divisor) {
+  const auto fits = [](const Scaled& number) {
+    return std::isfinite(number.ToDouble()) || !std::isfinite(number.value);
+  };
+  if (fits(numerator) && fits(divisor)) {
+    return DivideRounded(loss_dtype, numerator.ToDouble(), divisor.ToDouble());
+  }
+  const double quotient = (numerator / divisor).ToDouble();
+  if (std::abs(quotient) >= std::numeric_limits<double>::min()) return quotient;
+  // Not to be rounded twice where the quotient is subnormal.
+  const double odd = QuotientToOdd(numerator.value, divisor.value);
+  return Scaled::Of(odd, numerator.exponent - divisor.exponent).ToDouble() + 0.0;
+}
+
 }  // namespace
 
 AnyExactSum MakeExactSum(DType loss_dtype) {
@@ -74,6 +91,10 @@ void Merge(const AnyExactSum& from, AnyExactSum* into) {
 
 double ToDouble(const AnyExactSum& sum) {
   return std::visit([](const auto& exact) { return exact.ToDouble(); }, sum);
+}
+
+Scaled ToScaled(const AnyExactSum& sum) {
+  return std::visit([](const auto& exact) { return exact.ToScaled(); }, sum);
 }
 
 ExactSumValue ToValue(const AnyExactSum& sum) {
@@ -112,8 +133,8 @@ AnyExactSum Normalizer(const Plan& plan, const Labels* labels) {
   return sum;
 }
 
-double Divisor(const Options& options, const AnyExactSum& natural) {
-  return options.normalizer ? *options.normalizer : ToDouble(natural);
+Scaled Divisor(const Options& options, const AnyExactSum& natural) {
+  return options.normalizer ? Scaled::Of(*options.normalizer) : ToScaled(natural);
 }
 
 double DivideRounded(DType loss_dtype, double numerator, double divisor) {
@@ -121,9 +142,9 @@ double DivideRounded(DType loss_dtype, double numerator, double divisor) {
   return static_cast<double>(static_cast<float>(QuotientToOdd(numerator, divisor)) + 0.0F);
 }
 
-double Scale(const Plan& plan, double grad_output, double divisor) {
+double Scale(const Plan& plan, double grad_output, const AnyExactSum& natural) {
   if (plan.options().reduction != Reduction::kMean) return grad_output;
-  return DivideRounded(plan.loss_dtype(), grad_output, divisor);
+  return DivideScaled(plan.loss_dtype(), Scaled::Of(grad_output), Divisor(plan.options(), natural));
 }
 
 Summary Summarize(const Plan& plan, const Labels* labels, const RowTotals& totals) {
@@ -156,8 +177,8 @@ double ReducedLoss(const Summary& summary) {
                ? 0.0
                : std::numeric_limits<double>::quiet_NaN();
   }
-  const double loss = DivideRounded(LossDType(summary.input_dtype), ToDouble(summary.loss_sum),
-                                    Divisor(summary.options, summary.normalizer));
+  const double loss = DivideScaled(LossDType(summary.input_dtype), ToScaled(summary.loss_sum),
+                                   Divisor(summary.options, summary.normalizer));
   return std::isnan(loss) ? std::numeric_limits<double>::quiet_NaN() : loss;
 }
 
@@ -190,27 +211,36 @@ bool AddCount(uint64_t value, uint64_t* sum) {
 
 }  // namespace
 
+absl::Status SummaryFold::Add(const Summary& next) {
+  const int64_t index = count_++;
+  if (index == 0) {
+    all_ = next;
+    return absl::OkStatus();
+  }
+  const auto field = [index] { return absl::StrCat("summaries[", index, "]"); };
+  if (const auto what = Difference(all_, next); !what.empty()) {
+    return InvalidField(field(), "SUMMARY_MISMATCH", "expected the same ", what,
+                        " as summaries[0]");
+  }
+  const bool fits =
+      MergeSum(next.loss_sum, &all_.loss_sum) && MergeSum(next.normalizer, &all_.normalizer) &&
+      AddCount(next.positions, &all_.positions) && AddCount(next.ignored, &all_.ignored) &&
+      AddCount(next.correct, &all_.correct) && AddCount(next.correct_top_k, &all_.correct_top_k);
+  if (!fits) {
+    return InvalidField(field(), "SUMMARY_OVERFLOW", "expected sums that stay in range");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Summary> SummaryFold::Finish() const {
+  if (count_ > 0) return all_;
+  return InvalidField("summaries", "FIELD_MISSING", "expected at least one summary");
+}
+
 absl::StatusOr<Summary> Combine(absl::Span<const Summary> summaries) {
-  if (summaries.empty()) {
-    return InvalidField("summaries", "FIELD_MISSING", "expected at least one summary");
-  }
-  Summary all = summaries.front();
-  for (size_t i = 1; i < summaries.size(); ++i) {
-    const Summary& next = summaries[i];
-    const std::string field = absl::StrCat("summaries[", i, "]");
-    if (const auto what = Difference(all, next); !what.empty()) {
-      return InvalidField(field, "SUMMARY_MISMATCH", "expected the same ", what,
-                          " as summaries[0]");
-    }
-    const bool fits =
-        MergeSum(next.loss_sum, &all.loss_sum) && MergeSum(next.normalizer, &all.normalizer) &&
-        AddCount(next.positions, &all.positions) && AddCount(next.ignored, &all.ignored) &&
-        AddCount(next.correct, &all.correct) && AddCount(next.correct_top_k, &all.correct_top_k);
-    if (!fits) {
-      return InvalidField(field, "SUMMARY_OVERFLOW", "expected sums that stay in range");
-    }
-  }
-  return all;
+  SummaryFold fold;
+  for (const Summary& summary : summaries) LOSSD_RETURN_IF_ERROR(fold.Add(summary));
+  return fold.Finish();
 }
 
 }  // namespace lossd

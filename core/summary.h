@@ -13,6 +13,7 @@
 #include "core/labels.h"
 #include "core/options.h"
 #include "core/plan.h"
+#include "core/scaled.h"
 
 namespace lossd {
 
@@ -22,6 +23,7 @@ using AnyExactSum = std::variant<ExactSum<float>, ExactSum<double>>;
 AnyExactSum MakeExactSum(DType loss_dtype);
 void Merge(const AnyExactSum& from, AnyExactSum* into);
 double ToDouble(const AnyExactSum& sum);
+Scaled ToScaled(const AnyExactSum& sum);
 ExactSumValue ToValue(const AnyExactSum& sum);
 absl::StatusOr<AnyExactSum> AnyExactSumFromValue(DType loss_dtype, const ExactSumValue& value);
 
@@ -55,14 +57,15 @@ struct Summary {
 /// REQUIRES: `labels` is full where the plan has class indices; null otherwise.
 AnyExactSum Normalizer(const Plan& plan, const Labels* labels);
 
-/// RN64 of the divisor in force: the supplied normalizer, or `natural`.
-double Divisor(const Options& options, const AnyExactSum& natural);
+/// RN64 of the divisor in force, the supplied normalizer or `natural`; also where that is beyond
+/// double's range.
+Scaled Divisor(const Options& options, const AnyExactSum& natural);
 
 /// RN(numerator / divisor), rounded once to the loss type; widened to double.
 double DivideRounded(DType loss_dtype, double numerator, double divisor);
 
-/// What every gradient of a position is multiplied by: g, or RN(g / divisor) for mean.
-double Scale(const Plan& plan, double grad_output, double divisor);
+/// What every gradient of a position is multiplied by: g, or RN(g / divisor in force) for mean.
+double Scale(const Plan& plan, double grad_output, const AnyExactSum& natural);
 
 Summary Summarize(const Plan& plan, const Labels* labels, const RowTotals& totals);
 
@@ -70,9 +73,24 @@ Summary Summarize(const Plan& plan, const Labels* labels, const RowTotals& total
 /// REQUIRES: the reduction is not none.
 double ReducedLoss(const Summary& summary);
 
-/// Merges summaries of shards. INVALID_ARGUMENT where there are none, where they differ in
-/// criterion, options, dtype, weights or normalizer, or where a sum leaves its range; the field is
-/// summaries[i].
+/// Merges summaries of shards one by one, however many there are.
+class SummaryFold {
+ public:
+  /// INVALID_ARGUMENT where `next` differs from the first one in criterion, options, dtype, weights
+  /// or normalizer, or where a sum leaves its range; the field is summaries[i]. After an error the
+  /// fold is void.
+  absl::Status Add(const Summary& next);
+  /// The merged summary. INVALID_ARGUMENT where none was added.
+  [[nodiscard]] absl::StatusOr<Summary> Finish() const;
+  /// How many were added.
+  [[nodiscard]] int64_t count() const { return count_; }
+
+ private:
+  Summary all_;
+  int64_t count_ = 0;
+};
+
+/// Merges all of them; errors are SummaryFold's.
 absl::StatusOr<Summary> Combine(absl::Span<const Summary> summaries);
 
 }  // namespace lossd

@@ -37,9 +37,10 @@ absl::StatusOr<int64_t> CheckedElements(const TensorSpec& spec, absl::string_vie
   int64_t elements = 1;
   for (const int64_t size : spec.shape) {
     if (elements > limit / size) {
-      return InvalidField(path(), "SHAPE_OVERFLOW", "the product of ", ToString(spec.shape),
-                          " does not fit; expected at most ", limit, " elements of ",
-                          Name(spec.dtype));
+      return WithMetadata(InvalidField(path(), "SHAPE_OVERFLOW", "the product of ",
+                                       ToString(spec.shape), " does not fit; expected at most ",
+                                       limit, " elements of ", Name(spec.dtype)),
+                          {{"limit", "elements"}, {"limit_value", absl::StrCat(limit)}});
     }
     elements *= size;
   }
@@ -51,9 +52,10 @@ absl::Status CheckBytes(const TensorView& view, absl::string_view field) {
   if (!elements.ok()) return elements.status();
   const auto expected = static_cast<uint64_t>(*elements) * SizeOf(view.spec.dtype);
   if (expected == view.bytes.size()) return absl::OkStatus();
-  return InvalidField(field, "LENGTH_MISMATCH", "expected ", expected, " bytes for shape ",
-                      ToString(view.spec.shape), " of ", Name(view.spec.dtype), ", got ",
-                      view.bytes.size());
+  return WithMetadata(InvalidField(field, "LENGTH_MISMATCH", "expected ", expected,
+                                   " bytes for shape ", ToString(view.spec.shape), " of ",
+                                   Name(view.spec.dtype), ", got ", view.bytes.size()),
+                      ExpectedMetadata(expected, view.bytes.size()));
 }
 
 }  // namespace lossd

@@ -1,5 +1,6 @@
 // One row in double arithmetic, compiled once for each instruction set: the loss and its gradients
-// for smoothing, probabilities, float64, and what the passes in float32 leave.
+// for smoothing, probabilities, float64, and what the passes in float32 leave. What leaves double's
+// range here is found by what it gives, and evaluated again by core/great_row.h.
 //
 // Everything is computed in double in a fixed order over eight virtual lanes, without fused
 // operations but one, and rounded once at the end. For float64 input the differences x - max and
@@ -14,6 +15,7 @@
 #endif
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -264,11 +266,26 @@ HWY_INLINE void FusedProductMinus(double factor, const double* m, size_t count, 
   for (; i < count; ++i) p[i] = std::fma(factor, p[i], -m[i]);
 }
 
+/// Whether all are finite, of logits of float64; of narrower ones they are.
+template <typename T>
+HWY_INLINE bool AllFinite(const double* values, size_t count) {
+  if constexpr (!WideRow<T>::kExact) return true;
+  // Adding one to an exponent field of ones alone carries into the sign. Plain integer steps, of
+  // which compilers make vectors.
+  constexpr uint64_t kField = uint64_t{0x7FF} << 52U;
+  uint64_t carries = 0;
+  for (size_t i = 0; i < count; ++i) {
+    carries |= (std::bit_cast<uint64_t>(values[i]) & kField) + (uint64_t{1} << 52U);
+  }
+  return (carries >> 63U) == 0;
+}
+
 template <typename T, typename P>
-void MassGradient(const double* exponentials, size_t classes, double total, double norm,
+bool MassGradient(const double* exponentials, size_t classes, double total, double norm,
                   double scale, const MassSource& masses, std::byte* out) {
   HWY_ALIGN double mass[kPiece];
   HWY_ALIGN double piece[kPiece];
+  bool finite = true;
   ForPieces(classes, [&](size_t begin, size_t count) {
     FillMasses<P>(masses, begin, count, mass);
     for (size_t i = 0; i < count; ++i) {
@@ -276,14 +293,17 @@ void MassGradient(const double* exponentials, size_t classes, double total, doub
     }
     FusedProductMinus(total, mass, count, piece);
     for (size_t i = 0; i < count; ++i) piece[i] = scale * piece[i];
+    finite = AllFinite<T>(piece, count) && finite;
     NarrowPiece<T>(piece, count, out + begin * sizeof(T));
   });
+  return finite;
 }
 
 template <typename T, typename P>
-void TargetGradient(const std::byte* x, size_t classes, const WideRowStats& stats, double scale,
+bool TargetGradient(const std::byte* x, size_t classes, const WideRowStats& stats, double scale,
                     const MassSource& masses, std::byte* out) {
   HWY_ALIGN double piece[kPiece];
+  bool finite = true;
   ForPieces(classes, [&](size_t begin, size_t count) {
     WidenPiece<T>(x + begin * sizeof(T), count, piece);
     for (size_t i = 0; i < count; ++i) {
@@ -292,17 +312,20 @@ void TargetGradient(const std::byte* x, size_t classes, const WideRowStats& stat
       const double value = scale * (factor * ((stats.max - piece[i]) + stats.log_norm));
       piece[i] = factor == 0.0 ? 0.0 : value;
     }
+    finite = AllFinite<T>(piece, count) && finite;
     NarrowPiece<P>(piece, count, out + begin * sizeof(P));
   });
+  return finite;
 }
 
 template <typename T, typename P>
-void WeightTerms(const std::byte* x, size_t classes, const WideRowStats& stats, double scale,
+bool WeightTerms(const std::byte* x, size_t classes, const WideRowStats& stats, double scale,
                  const MassSource& masses, double* terms) {
   MassSource unweighted = masses;
   unweighted.weight = nullptr;
   HWY_ALIGN double share[kPiece];
   HWY_ALIGN double piece[kPiece];
+  bool finite = true;
   ForPieces(classes, [&](size_t begin, size_t count) {
     FillMasses<P>(unweighted, begin, count, share);
     WidenPiece<T>(x + begin * sizeof(T), count, piece);
@@ -311,7 +334,9 @@ void WeightTerms(const std::byte* x, size_t classes, const WideRowStats& stats, 
                                      : std::numeric_limits<double>::quiet_NaN();
       terms[begin + i] = share[i] == 0.0 ? 0.0 : scale * (share[i] * log);
     }
+    finite = AllFinite<T>(terms + begin, count) && finite;
   });
+  return finite;
 }
 
 }  // namespace lossd::HWY_NAMESPACE

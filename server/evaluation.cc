@@ -13,16 +13,15 @@
 #include "absl/status/statusor.h"
 #include "core/batch.h"
 #include "core/buffer.h"
-#include "core/class_sums.h"
-#include "core/labels.h"
 #include "core/plan.h"
 #include "core/summary.h"
 #include "core/tensor.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/lend.h"
-#include "proto/codec/problem_codec.h"
+#include "proto/codec/summary_codec.h"
 #include "proto/codec/tensor_codec.h"
 #include "proto/codec/wire_write.h"
+#include "server/engine/footprint.h"
 #include "server/engine/memory_budget.h"
 #include "server/request_reader.h"
 
@@ -75,11 +74,13 @@ size_t Evaluation::OutputBytes() const {
 }
 
 absl::StatusOr<MemoryBudget::Reservation> Evaluation::Reserve(
-    MemoryBudget* budget, const MemoryBudget::Reservation& message) const {
-  uint64_t bytes = sizes_.loss + sizes_.log_sum_exp + sizes_.grad_input + sizes_.grad_target +
-                   sizes_.grad_weight;
-  if (plan().target_kind() == TargetKind::kClassIndex) bytes += Labels::StoredBytes(plan());
-  if (plan().outputs().grad_weight) bytes += ClassSums::StoredBytes(plan());
+    MemoryBudget* budget, const MemoryBudget::Reservation& message, int threads) const {
+  uint64_t bytes = KeptBytes(plan());
+  for (const size_t size : {sizes_.loss, sizes_.log_sum_exp, sizes_.grad_input, sizes_.grad_target,
+                            sizes_.grad_weight}) {
+    bytes = SaturatingAdd(bytes, size);
+  }
+  bytes = SaturatingAdd(bytes, TaskScratchBytes(plan(), plan().positions(), threads));
   return budget->Reserve(bytes, message);
 }
 

@@ -27,9 +27,11 @@ class Evaluation {
 
   /// Bytes of all outputs, each from a place that is aligned.
   [[nodiscard]] size_t OutputBytes() const;
-  /// For the outputs, of a request whose message holds `message`.
+  /// For all that the evaluation takes on up to `threads` threads, of a request whose message holds
+  /// `message`.
   absl::StatusOr<MemoryBudget::Reservation> Reserve(MemoryBudget* budget,
-                                                    const MemoryBudget::Reservation& message) const;
+                                                    const MemoryBudget::Reservation& message,
+                                                    int threads) const;
   /// Checks the labels; outputs go to `memory`, which is Buffer's or aligned like it. Throws
   /// std::bad_alloc.
   absl::Status Begin(std::byte* memory);

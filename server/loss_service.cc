@@ -2,25 +2,19 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <array>
 #include <atomic>
-#include <cstddef>
 #include <memory>
-#include <string>
+#include <new>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
-#include "core/load.h"
-#include "core/summary.h"
 #include "lossd/v1/service.pb.h"
-#include "proto/codec/problem_codec.h"
-#include "proto/codec/status_bridge.h"
-#include "proto/codec/tensor_codec.h"
+#include "server/combine.h"
+#include "server/engine/call_counter.h"
 #include "server/engine/memory_budget.h"
+#include "server/final_status.h"
 #include "server/many_reactor.h"
-#include "server/message_io.h"
 #include "server/request_evaluation.h"
 #include "server/request_reader.h"
 #include "server/stream_reactor.h"
@@ -35,7 +29,7 @@ absl::StatusOr<IncomingRequest> Admit(const EvaluationContext& context,
                                       MemoryBudget::Reservation* reservation) {
   auto reserved = context.budget->Reserve(bytes.Length());
   if (!reserved.ok()) return reserved.status();
-  auto request = ReadRequest(bytes, context.plan_limits, context.forms);
+  auto request = ReadRequest(bytes, context.plan_limits, context.forms, &*reserved);
   if (request.ok()) *reservation = *std::move(reserved);
   return request;
 }
@@ -52,64 +46,88 @@ absl::StatusOr<std::vector<grpc::Slice>> EvaluateSmall(const EvaluationContext& 
 /// A call that takes its time, and is told where it is cancelled.
 class UnaryReactor final : public grpc::ServerUnaryReactor {
  public:
-  void Start(const EvaluationContext& context, const grpc::ByteBuffer& bytes,
-             grpc::ByteBuffer* response) {
+  UnaryReactor(const EvaluationContext& context, grpc::CallbackServerContext* call)
+      : context_(context), counted_(context.calls), call_(call) {}
+
+  void Evaluate(const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response) {
     MemoryBudget::Reservation reservation;
-    auto request = Admit(context, bytes, &reservation);
-    if (!request.ok()) return Finish(ToGrpc(request.status()));
-    EvaluateRequestAsync(
-        context, *std::move(request), std::move(reservation), cancelled_,
-        [this, response](const absl::Status& status, const std::vector<grpc::Slice>& encoded) {
-          if (status.ok()) *response = grpc::ByteBuffer(encoded.data(), encoded.size());
-          Finish(ToGrpc(status));
-        });
+    auto request = Admit(context_, bytes, &reservation);
+    if (!request.ok()) return Answer(request.status());
+    EvaluateRequestAsync(context_, *std::move(request), std::move(reservation), cancelled_,
+                         Answering(response));
+  }
+
+  void Combine(const grpc::ByteBuffer& bytes, grpc::ByteBuffer* response) {
+    auto reservation = context_.budget->Reserve(bytes.Length());
+    if (!reservation.ok()) return Answer(reservation.status());
+    CombineAsync(context_, bytes, *std::move(reservation), cancelled_, Answering(response));
+  }
+
+  /// The first answer counts.
+  void Answer(const absl::Status& status) {
+    if (!answered_.exchange(true)) Finish(FinalStatus(call_, status));
   }
 
   void OnCancel() override { *cancelled_ = true; }
   void OnDone() override { delete this; }
 
  private:
+  EvaluationDone Answering(grpc::ByteBuffer* response) {
+    return [this, response](const absl::Status& status, const std::vector<grpc::Slice>& encoded) {
+      if (status.ok()) *response = grpc::ByteBuffer(encoded.data(), encoded.size());
+      Answer(status);
+    };
+  }
+
+  const EvaluationContext& context_;
+  const CallCounter::Handle counted_;
+  grpc::CallbackServerContext* const call_;
+  std::atomic<bool> answered_ = false;
   // Outlives the call.
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
 };
 
-absl::Status CombineSummaries(const v1::CombineRequest& request, v1::CombineResponse* response) {
-  std::vector<Summary> summaries;
-  summaries.reserve(static_cast<size_t>(request.summaries_size()));
-  for (int i = 0; i < request.summaries_size(); ++i) {
-    auto summary = ParseSummary(request.summaries(i), absl::StrCat("summaries[", i, "]"));
-    if (!summary.ok()) return summary.status();
-    summaries.push_back(*std::move(summary));
+/// Ends a call at once. gRPC wakes a thread of its own for the end of every reactor but its default
+/// one, which took a tenth of a small call's time. That one hears nothing of a cancellation, for
+/// which a short call has no use.
+grpc::ServerUnaryReactor* Ended(grpc::CallbackServerContext* call, const absl::Status& status) {
+  grpc::ServerUnaryReactor* const reactor = call->DefaultReactor();
+  reactor->Finish(FinalStatus(call, status));
+  return reactor;
+}
+
+/// A reactor that `begin` starts, or one that refuses where there is no memory for it: gRPC
+/// swallows exceptions, and the call would never end, or its method not be implemented.
+template <typename Begin>
+grpc::ServerUnaryReactor* NewUnaryReactor(const EvaluationContext& context,
+                                          grpc::CallbackServerContext* call, const Begin& begin) {
+  UnaryReactor* reactor = nullptr;
+  try {
+    reactor = new UnaryReactor(context, call);  // Deletes itself.
+    begin(reactor);
+  } catch (const std::bad_alloc&) {
+    if (reactor == nullptr) return Ended(call, OutOfMemoryOrCode());
+    reactor->Answer(OutOfMemoryOrCode());
   }
-  const auto combined = Combine(summaries);
-  if (!combined.ok()) return combined.status();
-  ToWire(*combined, response->mutable_summary());
-  if (combined->options.reduction == Reduction::kNone) return absl::OkStatus();
-  const DType dtype = LossDType(combined->input_dtype);
-  std::array<std::byte, sizeof(double)> bytes{};
-  StoreFromDouble(dtype, ReducedLoss(*combined), bytes.data());
-  FillTensor({dtype, {}}, {bytes.data(), SizeOf(dtype)}, /*typed=*/true, response->mutable_loss());
-  return absl::OkStatus();
+  return reactor;
 }
 
 }  // namespace
 
-grpc::ServerUnaryReactor* LossService::Evaluate(grpc::CallbackServerContext* context,
+grpc::ServerUnaryReactor* LossService::Evaluate(grpc::CallbackServerContext* call,
                                                 const grpc::ByteBuffer* request,
                                                 grpc::ByteBuffer* response) {
-  if (IsSmall(request->Length())) {
-    // gRPC wakes a thread of its own for the end of every reactor but its default one, which took a
-    // tenth of a small call's time. That one hears nothing of a cancellation, for which a short
-    // call has no use.
-    grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-    auto encoded = EvaluateSmall(context_, *request);
-    if (encoded.ok()) *response = grpc::ByteBuffer(encoded->data(), encoded->size());
-    reactor->Finish(ToGrpc(encoded.status()));
-    return reactor;
+  if (!IsSmall(request->Length())) {
+    return NewUnaryReactor(context_, call,
+                           [=](UnaryReactor* reactor) { reactor->Evaluate(*request, response); });
   }
-  auto* reactor = new UnaryReactor();  // Deletes itself.
-  reactor->Start(context_, *request, response);
-  return reactor;
+  try {
+    const auto encoded = EvaluateSmall(context_, *request);
+    if (encoded.ok()) *response = grpc::ByteBuffer(encoded->data(), encoded->size());
+    return Ended(call, encoded.status());
+  } catch (const std::bad_alloc&) {
+    return Ended(call, OutOfMemoryOrCode());
+  }
 }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* LossService::EvaluateMany(
@@ -125,17 +143,8 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* LossService::Evalua
 grpc::ServerUnaryReactor* LossService::Combine(grpc::CallbackServerContext* call,
                                                const grpc::ByteBuffer* request,
                                                grpc::ByteBuffer* response) {
-  v1::CombineRequest parsed;
-  v1::CombineResponse combined;
-  absl::Status status = ParseMessage(*request, &parsed);
-  if (status.ok()) status = CombineSummaries(parsed, &combined);
-  if (status.ok()) {
-    const grpc::Slice slice = SerializeMessage(combined);
-    *response = grpc::ByteBuffer(&slice, 1);
-  }
-  grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
+  return NewUnaryReactor(context_, call,
+                         [=](UnaryReactor* reactor) { reactor->Combine(*request, response); });
 }
 
 grpc::ServerUnaryReactor* LossService::GetServerInfo(grpc::CallbackServerContext* call,

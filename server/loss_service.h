@@ -23,7 +23,7 @@ class LossService final : public LossServiceBase {
   LossService(const EvaluationContext& context, v1::GetServerInfoResponse info)
       : context_(context), info_(std::move(info)) {}
 
-  grpc::ServerUnaryReactor* Evaluate(grpc::CallbackServerContext* context,
+  grpc::ServerUnaryReactor* Evaluate(grpc::CallbackServerContext* call,
                                      const grpc::ByteBuffer* request,
                                      grpc::ByteBuffer* response) override;
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* EvaluateMany(

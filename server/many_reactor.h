@@ -2,16 +2,15 @@
 #ifndef LOSSD_SERVER_MANY_REACTOR_H_
 #define LOSSD_SERVER_MANY_REACTOR_H_
 
-#include <grpcpp/support/server_callback.h>
+#include <grpcpp/server_context.h>
 
-#include "lossd/v1/service.pb.h"
+#include "server/call_reactor.h"
 #include "server/request_evaluation.h"
 
 namespace lossd {
 
 /// A reactor that owns itself until the call is over. `context` must outlive the server.
-grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* NewManyReactor(
-    const EvaluationContext& context, grpc::CallbackServerContext* call);
+RawReactor* NewManyReactor(const EvaluationContext& context, grpc::CallbackServerContext* call);
 
 }  // namespace lossd
 

@@ -3,17 +3,36 @@
 #ifndef LOSSD_SERVER_MESSAGE_IO_H_
 #define LOSSD_SERVER_MESSAGE_IO_H_
 
+#include <google/protobuf/message.h>
 #include <google/protobuf/message_lite.h>
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/slice.h>
 
+#include <cstdint>
+#include <functional>
+#include <string>
+
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 
 namespace lossd {
 
-/// INVALID_ARGUMENT, reason MALFORMED_MESSAGE, where the bytes are none of its kind;
-/// RESOURCE_EXHAUSTED where memory does not suffice.
-absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite* message);
+/// Asked before a message is parsed, with the bytes that its repeated numbers will take (those of
+/// raw tensors apart); what it refuses is not parsed.
+using AdmitParsed = std::function<absl::Status(uint64_t number_bytes)>;
+
+/// INVALID_ARGUMENT, reason MALFORMED_MESSAGE, where the bytes are none of its kind, and reason
+/// FIELD_UNKNOWN where they have a field that this version does not know: both are found before
+/// anything is parsed. RESOURCE_EXHAUSTED where memory does not suffice; otherwise the error of
+/// `admit`, which may be empty.
+absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message* message,
+                          const AdmitParsed& admit = {});
+/// The same for the message in a field of another one, whose path is `path`.
+absl::Status ParseMessage(const std::string& bytes, absl::string_view path,
+                          google::protobuf::Message* message, const AdmitParsed& admit = {});
+
+/// The number that the field of that number of an encoded message is; 0 where there is none.
+uint64_t FindVarint(const grpc::ByteBuffer& bytes, int number);
 
 /// The message's bytes. Throws std::bad_alloc.
 grpc::Slice SerializeMessage(const google::protobuf::MessageLite& message);

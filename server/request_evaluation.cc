@@ -37,13 +37,15 @@ struct Job : std::enable_shared_from_this<Job> {
   MemoryBudget::Reservation reservation;
   Buffer outputs;
   std::atomic<int64_t> left = 0;
+  std::atomic<bool> out_of_memory = false;
   std::shared_ptr<const std::atomic<bool>> cancelled;
   EvaluationDone done;
 
   explicit Job(Evaluation begun) : evaluation(std::move(begun)) {}
 
   absl::Status Begin(const EvaluationContext& context) {
-    auto reserved = evaluation.Reserve(context.budget, request_reservation);
+    auto reserved =
+        evaluation.Reserve(context.budget, request_reservation, context.pool->threads());
     if (!reserved.ok()) return reserved.status();
     reservation = *std::move(reserved);
     try {
@@ -64,11 +66,27 @@ struct Job : std::enable_shared_from_this<Job> {
       reservation = MemoryBudget::Reservation();
     }
     request_reservation = MemoryBudget::Reservation();
-    done(std::move(status), std::move(response));
+    // What `done` holds may hold the answer, which may hold this.
+    std::exchange(done, nullptr)(std::move(status), std::move(response));
+  }
+
+  void RunTask(int64_t index, Scratch* scratch) {
+    try {
+      if (!*cancelled && !out_of_memory) evaluation.batch()->RunTask(index, scratch);
+    } catch (const std::bad_alloc&) {
+      out_of_memory = true;
+    }
+    Leave(1);
+  }
+
+  /// So many tasks have ended, or will not run.
+  void Leave(int64_t count) {
+    if ((left -= count) == 0) Finish();
   }
 
   void Finish() {
     if (*cancelled) return End(absl::CancelledError(kCancelled), {}, false);
+    if (out_of_memory) return End(OutOfMemory(), {}, false);
     bool lent = false;
     std::vector<grpc::Slice> response;
     try {
@@ -88,7 +106,7 @@ absl::StatusOr<std::vector<grpc::Slice>> EvaluateSmallRequest(
   static thread_local Scratch scratch;
   static thread_local Buffer kept;
   Evaluation evaluation(std::move(request));
-  auto reserved = evaluation.Reserve(context.budget, reservation);
+  auto reserved = evaluation.Reserve(context.budget, reservation, 1);
   if (!reserved.ok()) return reserved.status();
   try {
     std::shared_ptr<LentOutputs> owner;
@@ -135,12 +153,16 @@ void EvaluateRequestAsync(const EvaluationContext& context, IncomingRequest requ
   if (!status.ok()) return job->End(std::move(status), {}, false);
   const int64_t tasks = job->evaluation.batch()->tasks();
   job->left = tasks;
-  const auto queue = WorkerPool::NewQueue();
-  for (int64_t i = 0; i < tasks; ++i) {
-    context.pool->Submit(queue, [job, i](Scratch* scratch) {
-      if (!*job->cancelled) job->evaluation.batch()->RunTask(i, scratch);
-      if (--job->left == 0) job->Finish();
-    });
+  int64_t submitted = 0;
+  try {
+    const auto queue = WorkerPool::NewQueue();
+    for (; submitted < tasks; ++submitted) {
+      context.pool->Submit(queue,
+                           [job, i = submitted](Scratch* scratch) { job->RunTask(i, scratch); });
+    }
+  } catch (const std::bad_alloc&) {
+    job->out_of_memory = true;
+    job->Leave(tasks - submitted);
   }
 }
 

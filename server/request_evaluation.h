@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "core/plan.h"
 #include "proto/codec/request_form.h"
+#include "server/engine/call_counter.h"
 #include "server/engine/idle_watch.h"
 #include "server/engine/memory_budget.h"
 #include "server/engine/stream_session.h"
@@ -29,9 +30,13 @@ struct EvaluationContext {
   MemoryBudget* budget = nullptr;
   IdleWatch* watch = nullptr;
   RequestForms* forms = nullptr;
+  /// What the drain waits for: every reactor that computes holds a handle until its call is over.
+  /// Null: nobody counts.
+  CallCounter* calls = nullptr;
   PlanLimits plan_limits;
   StreamLimits stream_limits;
-  /// How long a stream may wait for its first message, and for the next byte in either direction.
+  /// How long a stream may wait for its first message, and for the next byte in either direction;
+  /// milliseconds::max() for ever.
   std::chrono::milliseconds header_wait{10'000};
   std::chrono::milliseconds idle_stream{60'000};
 };

@@ -49,11 +49,22 @@ bool Recognize(absl::string_view message, const grpc::Slice& slice, RequestForms
   return true;
 }
 
+/// Reserves what a message is parsed into. Raw bytes are copied; numbers are kept in vectors, which
+/// grow by doubling, and are encoded for the kernels.
+AdmitParsed Reserving(const grpc::ByteBuffer& bytes, MemoryBudget::Reservation* held) {
+  return [size = bytes.Length(), held](uint64_t number_bytes) {
+    return held->Grow(SaturatingAdd(size, SaturatingMultiply(number_bytes, 4)));
+  };
+}
+
 /// Parses `request`, a part of `message` or all of it. `encoded`: its bytes, where it is small.
 absl::StatusOr<IncomingRequest> Parse(const v1::EvaluateRequest& request,
                                       std::shared_ptr<const google::protobuf::MessageLite> message,
                                       absl::string_view encoded, const PlanLimits& limits,
-                                      RequestForms* forms) {
+                                      RequestForms* forms, MemoryBudget::Reservation* held) {
+  // The plan widens weights to doubles, four times the bytes of halves.
+  const size_t weight_bytes = request.criterion().cross_entropy().weight().raw().size();
+  if (weight_bytes > 0) LOSSD_RETURN_IF_ERROR(held->Grow(SaturatingMultiply(weight_bytes, 4)));
   auto parsed = ParseRequest(request, limits);
   if (!parsed.ok()) return parsed.status();
   IncomingRequest incoming;
@@ -86,22 +97,22 @@ bool SplitMany(absl::string_view message, uint64_t* id, absl::string_view* reque
 }  // namespace
 
 absl::StatusOr<IncomingRequest> ReadRequest(const grpc::ByteBuffer& bytes, const PlanLimits& limits,
-                                            RequestForms* forms) {
+                                            RequestForms* forms, MemoryBudget::Reservation* held) {
   try {
     IncomingRequest request;
     const grpc::Slice slice = OnePiece(bytes);
     const absl::string_view encoded = ViewOf(slice);
     if (Recognize(encoded, slice, forms, &request)) return request;
     auto message = std::make_shared<v1::EvaluateRequest>();
-    LOSSD_RETURN_IF_ERROR(ParseMessage(bytes, message.get()));
-    return Parse(*message, message, encoded, limits, forms);
+    LOSSD_RETURN_IF_ERROR(ParseMessage(bytes, message.get(), Reserving(bytes, held)));
+    return Parse(*message, message, encoded, limits, forms, held);
   } catch (const std::bad_alloc&) {
     return OutOfMemory();
   }
 }
 
 absl::StatusOr<ManyRequest> ReadManyRequest(const grpc::ByteBuffer& bytes, const PlanLimits& limits,
-                                            RequestForms* forms) {
+                                            RequestForms* forms, MemoryBudget::Reservation* held) {
   ManyRequest many;
   try {
     const grpc::Slice slice = OnePiece(bytes);
@@ -116,13 +127,20 @@ absl::StatusOr<ManyRequest> ReadManyRequest(const grpc::ByteBuffer& bytes, const
       encoded = {};
     }
     auto message = std::make_shared<v1::EvaluateManyRequest>();
-    LOSSD_RETURN_IF_ERROR(ParseMessage(bytes, message.get()));
+    const auto status = ParseMessage(bytes, message.get(), Reserving(bytes, held));
+    if (!status.ok()) {
+      // Bytes that are no message end the stream; any other error is this request's own.
+      if (GetErrorDetail(status).reason == "MALFORMED_MESSAGE") return status;
+      many.id = FindVarint(bytes, v1::EvaluateManyRequest::kIdFieldNumber);
+      many.request = status;
+      return many;
+    }
     many.id = message->id();
     if (!message->has_request()) {
       many.request = InvalidField("request", "FIELD_MISSING", "expected a problem");
       return many;
     }
-    many.request = Parse(message->request(), message, encoded, limits, forms);
+    many.request = Parse(message->request(), message, encoded, limits, forms, held);
     if (!many.request.ok()) {
       many.request = WithFieldPrefix(many.request.status(), "request.");
     }

@@ -14,6 +14,7 @@
 #include "core/plan.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/request_form.h"
+#include "server/engine/memory_budget.h"
 
 namespace lossd {
 
@@ -27,18 +28,19 @@ struct IncomingRequest {
 };
 
 /// Reads an encoded v1.EvaluateRequest. One whose form is among `forms` is not parsed, nor are its
-/// tensors copied; any other is, and its form kept. Errors are ParseMessage's and ParseRequest's.
+/// tensors copied; any other is, and its form kept. `held`, for the message, grows by what it is
+/// parsed into, before that is done. Errors are ParseMessage's, ParseRequest's and Reserve's.
 absl::StatusOr<IncomingRequest> ReadRequest(const grpc::ByteBuffer& bytes, const PlanLimits& limits,
-                                            RequestForms* forms);
+                                            RequestForms* forms, MemoryBudget::Reservation* held);
 
 /// An encoded v1.EvaluateManyRequest.
 struct ManyRequest {
   uint64_t id = 0;
   absl::StatusOr<IncomingRequest> request;  ///< Fields of its errors begin with "request".
 };
-/// MALFORMED_MESSAGE where the bytes are none.
+/// MALFORMED_MESSAGE where the bytes are none; unknown fields are an error of the request.
 absl::StatusOr<ManyRequest> ReadManyRequest(const grpc::ByteBuffer& bytes, const PlanLimits& limits,
-                                            RequestForms* forms);
+                                            RequestForms* forms, MemoryBudget::Reservation* held);
 
 }  // namespace lossd
 

@@ -14,6 +14,7 @@
 
 namespace lossd {
 
+/// A limit that is a duration is none where the duration is infinite.
 struct ServerOptions {
   /// HOST:PORT (port 0: any free one) or unix:PATH; at least one.
   std::vector<std::string> listen = {"127.0.0.1:50051"};
@@ -46,7 +47,8 @@ struct ServerOptions {
 class Server {
  public:
   /// Listens and serves. INVALID_ARGUMENT for an address that cannot be parsed, UNAVAILABLE for one
-  /// that cannot be bound; the message names it.
+  /// that cannot be had, with the cause; the message names it. RESOURCE_EXHAUSTED where the system
+  /// has not the threads. Never waits for anybody.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
   /// Shuts down without a grace period.
   ~Server();
@@ -57,16 +59,21 @@ class Server {
   [[nodiscard]] const std::vector<std::string>& addresses() const { return addresses_; }
   /// Bytes that calls in flight hold now.
   [[nodiscard]] uint64_t memory_used() const;
+  /// Calls that are served now: what was begun for one and is not over yet counts, too.
+  [[nodiscard]] int64_t calls_in_flight() const;
   [[nodiscard]] int threads() const;
 
   /// Health says NOT_SERVING from now on; calls are served all the same.
   void StopAdvertising();
-  /// Takes no new calls; waits for those in flight, up to `drain`, then ends them.
+  /// Takes no new calls; waits for those in flight that compute, up to `drain`, then ends all that
+  /// is open. Watches of health and streams of reflection are not waited for.
   void Shutdown(absl::Duration drain);
 
  private:
   struct Parts;
   explicit Server(std::unique_ptr<Parts> parts);
+  static absl::StatusOr<std::unique_ptr<Server>> StartWith(const ServerOptions& options,
+                                                           int threads);
   std::unique_ptr<Parts> parts_;
   std::vector<std::string> addresses_;
 };

@@ -5,7 +5,6 @@
 #include <grpcpp/support/server_callback.h>
 #include <grpcpp/support/slice.h>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -22,10 +21,13 @@
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/lend.h"
 #include "proto/codec/problem_codec.h"
-#include "proto/codec/status_bridge.h"
 #include "proto/codec/stream_codec.h"
+#include "proto/codec/summary_codec.h"
 #include "proto/codec/wire_write.h"
+#include "server/call_reactor.h"
+#include "server/engine/memory_budget.h"
 #include "server/engine/stream_session.h"
+#include "server/final_status.h"
 #include "server/message_io.h"
 #include "server/request_evaluation.h"
 
@@ -62,77 +64,75 @@ grpc::ByteBuffer Encode(const StreamReply& reply) {
   return {slices.data(), slices.size()};
 }
 
-class StreamReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
-                            public std::enable_shared_from_this<StreamReactor> {
+class StreamReactor final : public CallReactor {
  public:
   StreamReactor(const EvaluationContext& context, grpc::CallbackServerContext* call)
-      : context_(context), call_(call) {}
+      : CallReactor(context, call) {}
 
-  void Start(std::shared_ptr<StreamReactor> self) {
-    self_ = std::move(self);
-    clock_ = context_.watch->NewClock([weak = weak_from_this()] {
-      if (const auto held = weak.lock()) held->OnIdle();
-    });
-    clock_->Set(context_.header_wait);
-    const std::lock_guard<std::mutex> lock(mutex_);
-    Pump();
-  }
-
+ private:
   // Bytes are copied without the mutex, for which workers would wait that have something to send;
   // and meanwhile the next message is read. One thread takes messages at a time, in order.
-  void OnReadDone(bool ok) override {
-    std::unique_lock<std::mutex> lock(mutex_);
-    reading_ = false;
-    clock_->Set(context_.idle_stream);
-    if (ok) {
-      messages_.emplace_back().Swap(&incoming_);
-    } else {
-      half_closed_ = true;
-    }
+  void Received(std::unique_lock<std::mutex>* lock) override {
+    messages_.emplace_back().Swap(incoming());
     if (taking_) return;
     taking_ = true;
-    while (!messages_.empty() && status_.ok() && !cancelled_) {
+    while (!messages_.empty() && !ended()) {
       grpc::ByteBuffer message;
       message.Swap(&messages_.front());
       messages_.pop_front();
       coming_ = static_cast<int64_t>(message.Length());
-      Pump();
-      lock.unlock();
-      const absl::Status taken = TakeOrRefuse(&message);
-      lock.lock();
+      Advance();
+      lock->unlock();
+      absl::Status taken = TakeOrRefuse(&message);
+      lock->lock();
       coming_ = 0;
-      if (status_.ok()) status_ = taken;
+      if (!taken.ok()) EndEarly(std::move(taken));
     }
     taking_ = false;
-    if (half_closed_ && status_.ok() && !cancelled_) status_ = End();
-    if (!status_.ok() && session_ != nullptr) session_->Cancel();
-    Pump();
+    if (ended()) Release();
+    CheckWhole();
   }
 
-  void OnWriteDone(bool ok) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    writing_ = false;
-    clock_->Set(context_.idle_stream);
-    if (!ok) cancelled_ = true;
-    Pump();
+  void HalfClosed() override {
+    half_closed_ = true;
+    if (!taking_) CheckWhole();
   }
 
-  void OnCancel() override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    cancelled_ = true;
+  void Written() override { outgoing_.Clear(); }
+
+  void Advance() override {
+    if (session_ != nullptr && !writing()) WriteNext();
+    if (session_ != nullptr && last_written_ && !writing()) return End(absl::OkStatus());
+    // A session is opened by the first message: the second one waits for it.
+    const bool wants =
+        session_ == nullptr ? !taking_ : messages_.empty() && session_->WantsOperands(coming_);
+    if (!reading() && !half_closed_ && wants) Read();
+  }
+
+  void Stop() override {
     if (session_ != nullptr) session_->Cancel();
-    Pump();
   }
 
-  void OnDone() override { self_.reset(); }
+  void Release() override {
+    outgoing_.Clear();
+    messages_.clear();
+    if (session_ == nullptr) return;
+    // A task that has just ended may hold the session a little longer.
+    if (last_written_) session_->GiveBack();
+    if (!taking_) session_.reset();
+  }
 
- private:
-  // gRPC swallows exceptions, and the call would never end.
+  [[nodiscard]] absl::Status FirstMissing() const override {
+    return FieldError(absl::StatusCode::kDeadlineExceeded, "header", "HEADER_WAIT",
+                      absl::StrCat("expected it within ",
+                                   absl::FormatDuration(absl::FromChrono(context_.header_wait))));
+  }
+
   absl::Status TakeOrRefuse(grpc::ByteBuffer* buffer) {
     try {
       return Take(buffer);
     } catch (const std::bad_alloc&) {
-      return OutOfMemory();
+      return OutOfMemoryOrCode();
     }
   }
 
@@ -143,16 +143,14 @@ class StreamReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
       return absl::InternalError("the message cannot be read: its compression is unknown");
     }
     WireFields fields;
-    LOSSD_RETURN_IF_ERROR(WireFields::Read(&reader, kStreamRequestSubmessages, &fields));
+    LOSSD_RETURN_IF_ERROR(
+        WireFields::Read(&reader, *Request::descriptor(), WireFields::Unknown::kRefuse, &fields));
     if (fields.has(Request::kHeaderFieldNumber)) {
-      v1::EvaluateStreamHeader header;
-      if (!header.ParseFromString(fields.Joined(Request::kHeaderFieldNumber))) {
-        return InvalidField("header", "MALFORMED_MESSAGE", "expected an EvaluateStreamHeader");
-      }
-      LOSSD_RETURN_IF_ERROR(Open(header));
+      LOSSD_RETURN_IF_ERROR(TakeHeader(fields));
     } else if (session_ == nullptr) {
       return InvalidField("header", "HEADER_MISSING", "expected it in the first message");
     }
+    LOSSD_RETURN_IF_ERROR(Append(Operand::kWeight, fields.pieces(Request::kWeightFieldNumber)));
     LOSSD_RETURN_IF_ERROR(Append(Operand::kTarget, fields.pieces(Request::kTargetFieldNumber)));
     LOSSD_RETURN_IF_ERROR(
         Append(Operand::kGradOutput, fields.pieces(Request::kGradOutputFieldNumber)));
@@ -165,6 +163,22 @@ class StreamReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
     return absl::OkStatus();
   }
 
+  absl::Status TakeHeader(const WireFields& fields) {
+    constexpr int kHeader = v1::EvaluateStreamRequest::kHeaderFieldNumber;
+    // Until the session has reserved what stays: the header joined, its copy in the message, and
+    // weights in it widened to doubles.
+    auto held = context_.budget->Reserve(SaturatingMultiply(fields.size(kHeader), 2));
+    if (!held.ok()) return held.status();
+    const auto admit = [&held](uint64_t number_bytes) {
+      return held->Grow(SaturatingMultiply(number_bytes, 4));
+    };
+    v1::EvaluateStreamHeader header;
+    LOSSD_RETURN_IF_ERROR(ParseMessage(fields.Joined(kHeader), "header", &header, admit));
+    const size_t weight_bytes = header.criterion().cross_entropy().weight().raw().size();
+    LOSSD_RETURN_IF_ERROR(held->Grow(SaturatingMultiply(weight_bytes, 4)));
+    return Open(header);
+  }
+
   absl::Status Open(const v1::EvaluateStreamHeader& header) {
     if (session_ != nullptr) {
       return InvalidField("header", "HEADER_REPEATED", "expected it in the first message only");
@@ -174,111 +188,55 @@ class StreamReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grp
     // The session may outlive the call for as long as a task runs: no owning pointer back.
     auto session = StreamSession::Create(*std::move(plan), context_.stream_limits, context_.pool,
                                          context_.budget, [weak = weak_from_this()] {
-                                           if (const auto self = weak.lock()) self->OnProgress();
+                                           if (const auto self = weak.lock())
+                                             static_cast<StreamReactor*>(self.get())->OnProgress();
                                          });
     if (!session.ok()) return session.status();
     const std::lock_guard<std::mutex> lock(mutex_);
     session_ = *std::move(session);
-    if (cancelled_ || !status_.ok()) session_->Cancel();
+    if (ended()) session_->Cancel();
     return absl::OkStatus();
   }
 
-  absl::Status End() {
-    if (session_ != nullptr) return session_->Close();
-    return InvalidField("header", "HEADER_MISSING", "expected a message before the stream ended");
-  }
-
-  /// The peer has neither sent nor taken anything for too long.
-  void OnIdle() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (finished_ || cancelled_ || !status_.ok()) return;
-    const bool header = session_ == nullptr;
-    const auto seconds = [](std::chrono::milliseconds time) {
-      return absl::FormatDuration(absl::FromChrono(time));
-    };
-    status_ = header
-                  ? FieldError(absl::StatusCode::kDeadlineExceeded, "header", "HEADER_WAIT",
-                               absl::StrCat("expected it within ", seconds(context_.header_wait)))
-                  : FieldError(absl::StatusCode::kDeadlineExceeded, "", "IDLE_STREAM",
-                               absl::StrCat("no byte was read or written for ",
-                                            seconds(context_.idle_stream)));
-    if (session_ != nullptr) session_->Cancel();
-    // A write that its reader does not take would hold the end back for ever.
-    if (writing_) call_->TryCancel();
-    Pump();
+  /// No more bytes come: they must be all.
+  void CheckWhole() {
+    if (!half_closed_ || ended()) return;
+    absl::Status whole = session_ != nullptr
+                             ? session_->Close()
+                             : InvalidField("header", "HEADER_MISSING",
+                                            "expected a message before the stream ended");
+    if (!whole.ok()) EndEarly(std::move(whole));
   }
 
   void OnProgress() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    Pump();
+    React([this](auto* lock) {
+      lock->lock();
+      if (session_ == nullptr) return;
+      if (auto status = session_->status(); !status.ok()) EndEarly(std::move(status));
+    });
   }
 
-  // With mutex_ held: starts whatever can be started. At most one read and one write are under way,
-  // and nothing after Finish: gRPC 1.51 aborts the process otherwise.
-  void Pump() {
-    if (finished_) return;
-    if (cancelled_ || !status_.ok()) {
-      if (writing_) return;
-      return End(cancelled_ ? grpc::Status(grpc::CANCELLED, "the call was cancelled")
-                            : ToGrpc(status_));
-    }
-    if (session_ != nullptr && !writing_) Write();
-    if (session_ != nullptr && last_written_ && !writing_) return End(grpc::Status::OK);
-    // A session is opened by the first message: the second one waits for it.
-    const bool wants =
-        session_ == nullptr ? !taking_ : messages_.empty() && session_->WantsOperands(coming_);
-    if (!reading_ && !half_closed_ && wants) {
-      reading_ = true;
-      incoming_.Clear();
-      StartRead(&incoming_);
-    }
-  }
-
-  void Write() {
+  void WriteNext() {
     const auto reply = session_->TakeReply();
     if (!reply) return;
     outgoing_ = Encode(*reply);
     last_written_ = reply->summary.has_value();
-    writing_ = true;
-    StartWrite(&outgoing_);
+    Write(&outgoing_);
   }
 
-  void End(const grpc::Status& status) {
-    finished_ = true;
-    clock_->Stop();
-    // Before the peer learns of the end and begins another stream.
-    if (status.ok()) session_->GiveBack();
-    Finish(status);
-  }
-
-  const EvaluationContext& context_;
-  grpc::CallbackServerContext* const call_;
-  std::shared_ptr<StreamReactor> self_;
-  std::shared_ptr<IdleWatch::Clock> clock_;
-
-  std::mutex mutex_;
-  grpc::ByteBuffer incoming_;
   std::deque<grpc::ByteBuffer> messages_;  // Received, not yet taken: one at most.
   int64_t coming_ = 0;                     // Bytes of the message that is being taken.
   bool taking_ = false;
   grpc::ByteBuffer outgoing_;
-  std::shared_ptr<StreamSession> session_;
-  absl::Status status_;
-  bool reading_ = false;
-  bool writing_ = false;
+  std::shared_ptr<StreamSession> session_;  // Reset only by the end, while no message is taken.
   bool half_closed_ = false;
   bool last_written_ = false;
-  bool cancelled_ = false;
-  bool finished_ = false;
 };
 
 }  // namespace
 
-grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* NewStreamReactor(
-    const EvaluationContext& context, grpc::CallbackServerContext* call) {
-  auto reactor = std::make_shared<StreamReactor>(context, call);
-  reactor->Start(reactor);
-  return reactor.get();
+RawReactor* NewStreamReactor(const EvaluationContext& context, grpc::CallbackServerContext* call) {
+  return NewCallReactor<StreamReactor>(context, call);
 }
 
 }  // namespace lossd

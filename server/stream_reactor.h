@@ -4,16 +4,14 @@
 #define LOSSD_SERVER_STREAM_REACTOR_H_
 
 #include <grpcpp/server_context.h>
-#include <grpcpp/support/byte_buffer.h>
-#include <grpcpp/support/server_callback.h>
 
+#include "server/call_reactor.h"
 #include "server/request_evaluation.h"
 
 namespace lossd {
 
 /// A reactor that owns itself until the call is over. `context` must outlive the server.
-grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* NewStreamReactor(
-    const EvaluationContext& context, grpc::CallbackServerContext* call);
+RawReactor* NewStreamReactor(const EvaluationContext& context, grpc::CallbackServerContext* call);
 
 }  // namespace lossd
 

@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -12,16 +13,18 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "client/cpp/message_limit.h"
 #include "client/cpp/request_plan.h"
 #include "client/cpp/retry.h"
 #include "client/cpp/stream_call.h"
+#include "client/cpp/stream_messages.h"
 #include "client/cpp/unary_call.h"
 #include "client/cpp/wire.h"
 #include "core/error.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "lossd/v1/service.grpc.pb.h"
-#include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"
+#include "proto/codec/summary_codec.h"
 
 namespace lossd {
 
@@ -42,8 +45,15 @@ void Tensor::Clear() {
 
 namespace {
 
-/// Messages stay below what every server accepts; more goes by stream.
+/// Tensors that are more than this go by stream.
 constexpr uint64_t kUnaryBytes = uint64_t{1} << 20U;
+/// What stands around the tensors of a message, their shapes included, takes less.
+constexpr uint64_t kAroundTensors = 4096;
+
+/// Whether its functions, which are called front to back, once, let it be made again.
+bool Replayable(const CrossEntropyRequest& request) {
+  return !request.read_input && !request.take_grad_input;
+}
 
 class GrpcClient final : public Client {
  public:
@@ -52,6 +62,7 @@ class GrpcClient final : public Client {
         channel_(channel),
         stub_(v1::LossService::NewStub(channel)),
         health_(grpc::health::v1::Health::NewStub(channel)),
+        limit_(stub_.get()),
         unary_(channel) {}
 
   absl::StatusOr<CrossEntropyResult> CrossEntropy(const CrossEntropyRequest& request) override {
@@ -62,23 +73,16 @@ class GrpcClient final : public Client {
 
   absl::Status CrossEntropyInto(const CrossEntropyRequest& request,
                                 CrossEntropyResult* result) override {
-    if (!UseStream(request)) {
-      grpc::ClientContext context;
-      Prepare(&context);
-      return unary_.Run(request, &context, result);
+    if (request.chunk_bytes == 0) {
+      return InvalidField("chunk_bytes", "VALUE_RANGE", "expected at least 1, got 0");
     }
-    auto plan = MakePlan(request);
-    if (!plan.ok()) return plan.status();
-    PrepareResult(request, **plan, result);
     const absl::Time deadline = DeadlineOf(options_);
-    const auto attempt = [&] {
-      auto context = std::make_unique<grpc::ClientContext>();
-      PrepareContext(options_, deadline, context.get());
-      return RunStreamCall(request, **plan, channel_, std::move(context), result);
-    };
-    // Functions are called front to back, once.
-    if (request.read_input || request.take_grad_input) return attempt();
-    return CallWithRetries(deadline, attempt);
+    const uint64_t believed = limit_.bytes();
+    absl::Status status = Evaluate(request, deadline, result);
+    if (!RefusedByTransport(status) || !Replayable(request)) return status;
+    // A server that takes less than was believed gets less.
+    AskForLimit(deadline);
+    return limit_.bytes() < believed ? Evaluate(request, deadline, result) : status;
   }
 
   absl::StatusOr<Summary> Combine(absl::Span<const Summary> summaries) override {
@@ -88,7 +92,7 @@ class GrpcClient final : public Client {
     grpc::ClientContext context;
     Prepare(&context);
     LOSSD_RETURN_IF_ERROR(FromGrpc(stub_->Combine(&context, request, &response)));
-    return ParseSummary(response.summary(), "summary");
+    return DecodeSummary(response.summary(), "summary");
   }
 
   absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo() override {
@@ -96,6 +100,7 @@ class GrpcClient final : public Client {
     grpc::ClientContext context;
     Prepare(&context);
     LOSSD_RETURN_IF_ERROR(FromGrpc(stub_->GetServerInfo(&context, {}, &response)));
+    limit_.Learn(response);
     return response;
   }
 
@@ -119,19 +124,58 @@ class GrpcClient final : public Client {
     PrepareContext(options_, DeadlineOf(options_), context);
   }
 
-  static bool UseStream(const CrossEntropyRequest& request) {
-    if (request.read_input || request.take_grad_input) return true;
+  void AskForLimit(absl::Time deadline) {
+    grpc::ClientContext context;
+    PrepareContext(options_, deadline, &context);
+    limit_.Ask(&context);
+  }
+
+  absl::Status Evaluate(const CrossEntropyRequest& request, absl::Time deadline,
+                        CrossEntropyResult* result) {
+    if (UseStream(request)) return Stream(request, deadline, result);
+    grpc::ClientContext context;
+    PrepareContext(options_, deadline, &context);
+    return unary_.Run(request, &context, result);
+  }
+
+  absl::Status Stream(const CrossEntropyRequest& request, absl::Time deadline,
+                      CrossEntropyResult* result) {
+    // A stream that cannot be made again must not fail for its messages' size.
+    const bool large = request.chunk_bytes > MessageLimit::kUsual - kMessageFraming;
+    if (!limit_.known() && (large || !Replayable(request))) {
+      // A bad request is not worth the question.
+      if (const auto plan = MakePlan(request, request.weight.has_value()); !plan.ok()) {
+        return plan.status();
+      }
+      AskForLimit(deadline);
+    }
+    const size_t message_bytes = static_cast<size_t>(
+        std::min<uint64_t>(request.chunk_bytes, limit_.bytes() - kMessageFraming));
+    auto plan = MakePlan(request, WeightFollows(request, message_bytes));
+    if (!plan.ok()) return plan.status();
+    PrepareResult(request, **plan, result);
+    const auto attempt = [&] {
+      auto context = std::make_unique<grpc::ClientContext>();
+      PrepareContext(options_, deadline, context.get());
+      return RunStreamCall(request, **plan, message_bytes, channel_, std::move(context), result);
+    };
+    return Replayable(request) ? CallWithRetries(deadline, attempt) : attempt();
+  }
+
+  [[nodiscard]] bool UseStream(const CrossEntropyRequest& request) const {
+    if (!Replayable(request)) return true;
     if (request.transport != Transport::kAuto) return request.transport == Transport::kStream;
     uint64_t bytes = request.input.bytes.size() + request.target.bytes.size();
     if (request.weight) bytes += request.weight->bytes.size();
     if (request.grad_output) bytes += request.grad_output->bytes.size();
-    return bytes > kUnaryBytes;
+    return bytes > kUnaryBytes || bytes + kAroundTensors > limit_.bytes();
   }
 
   const ClientOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::LossService::Stub> stub_;
   const std::unique_ptr<grpc::health::v1::Health::Stub> health_;
+  MessageLimit limit_;
   UnaryCalls unary_;
 };
 

@@ -13,12 +13,16 @@
 
 namespace lossd {
 
-absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const CrossEntropyRequest& request) {
-  Problem problem{request.options,     request.outputs, request.input.spec,
-                  request.target.spec, std::nullopt,    request.weight};
+absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const CrossEntropyRequest& request,
+                                                     bool weight_follows) {
+  Problem problem{request.options, request.outputs, request.input.spec, request.target.spec,
+                  std::nullopt,    request.weight,  weight_follows};
   if (request.grad_output) problem.grad_output = request.grad_output->spec;
   auto plan = Plan::Create(problem);
   if (!plan.ok()) return plan.status();
+  if (weight_follows) {
+    LOSSD_RETURN_IF_ERROR(CheckBytes(*request.weight, "criterion.cross_entropy.weight"));
+  }
   if (!request.read_input) LOSSD_RETURN_IF_ERROR(CheckBytes(request.input, "input"));
   LOSSD_RETURN_IF_ERROR(CheckBytes(request.target, "target"));
   if (request.grad_output) LOSSD_RETURN_IF_ERROR(CheckBytes(*request.grad_output, "grad_output"));

@@ -12,7 +12,9 @@ namespace lossd {
 
 /// Checks the request as the server will, so that a mistake costs no transfer and results can be
 /// allocated before they come.
-absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const CrossEntropyRequest& request);
+/// The weight of one that `weight_follows` stays where it is.
+absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const CrossEntropyRequest& request,
+                                                     bool weight_follows);
 
 /// Gives every output that is asked for its tensor, the others none.
 void PrepareResult(const CrossEntropyRequest& request, const Plan& plan,

@@ -21,7 +21,7 @@
 #include "core/error.h"
 #include "core/summary.h"
 #include "lossd/v1/service.pb.h"
-#include "proto/codec/problem_codec.h"
+#include "proto/codec/summary_codec.h"
 #include "proto/codec/wire_read.h"
 #include "proto/codec/wire_write.h"
 
@@ -89,7 +89,7 @@ class Cursor {
 
 /// A summary by Protobuf's class.
 absl::Status ReadAnySummary(const v1::Summary& wire, CrossEntropyResult* result) {
-  auto summary = ParseSummary(wire, "summary");
+  auto summary = DecodeSummary(wire, "summary");
   if (!summary.ok()) return absl::DataLossError(summary.status().message());
   result->summary = *std::move(summary);
   return absl::OkStatus();

@@ -17,12 +17,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "client/cpp/lossd/client.h"
+#include "client/cpp/stream_messages.h"
 #include "client/cpp/stream_writer.h"
 #include "core/plan.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"
 #include "proto/codec/stream_codec.h"
+#include "proto/codec/summary_codec.h"
 
 namespace lossd {
 namespace {
@@ -89,7 +91,8 @@ absl::Status ReadAll(const CrossEntropyRequest& request, const Plan& plan, Strea
   while (call->stream()->Read(&message)) {
     grpc::ProtoBufferReader reader(&message);
     WireFields fields;
-    if (!WireFields::Read(&reader, kStreamResponseSubmessages, &fields).ok()) {
+    if (!WireFields::Read(&reader, *Response::descriptor(), WireFields::Unknown::kSkip, &fields)
+             .ok()) {
       return BadReply("no EvaluateStreamResponse");
     }
     if (!loss.Append(fields.pieces(Response::kLossFieldNumber)) ||
@@ -104,7 +107,7 @@ absl::Status ReadAll(const CrossEntropyRequest& request, const Plan& plan, Strea
       if (!wire.ParseFromString(fields.Joined(Response::kSummaryFieldNumber))) {
         return BadReply("a summary that is none");
       }
-      auto summary = ParseSummary(wire, "summary");
+      auto summary = DecodeSummary(wire, "summary");
       if (!summary.ok()) return BadReply(summary.status().message());
       result->summary = *std::move(summary);
       has_summary = true;
@@ -126,12 +129,14 @@ absl::Status ReadAll(const CrossEntropyRequest& request, const Plan& plan, Strea
 }  // namespace
 
 absl::Status RunStreamCall(const CrossEntropyRequest& request, const Plan& plan,
+                           size_t message_bytes,
                            const std::shared_ptr<grpc::ChannelInterface>& channel,
                            std::unique_ptr<grpc::ClientContext> context,
                            CrossEntropyResult* result) {
   auto stream = Open(channel, context.get());
   // The two directions need two threads: the server stops reading while nobody reads its replies.
-  StreamWriter call(request, plan, std::move(context), std::move(stream));
+  StreamWriter call(StreamMessages(request, plan, message_bytes), std::move(context),
+                    std::move(stream));
   bool read_to_end = false;
   absl::Status read = ReadAll(request, plan, &call, result, &read_to_end);
   // Only for a stream that goes on: at its end a cancel would hide the server's status.

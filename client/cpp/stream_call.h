@@ -5,6 +5,7 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 
+#include <cstddef>
 #include <memory>
 
 #include "absl/status/status.h"
@@ -13,9 +14,11 @@
 
 namespace lossd {
 
-/// Fills `result`, whose tensors have been allocated for `plan`. Returns when the call has ended,
-/// its deadline included, even where the server has stopped reading.
+/// Fills `result`, whose tensors have been allocated for `plan`, by messages as StreamMessages
+/// makes them. Returns when the call has ended, its deadline included, even where the server has
+/// stopped reading.
 absl::Status RunStreamCall(const CrossEntropyRequest& request, const Plan& plan,
+                           size_t message_bytes,
                            const std::shared_ptr<grpc::ChannelInterface>& channel,
                            std::unique_ptr<grpc::ClientContext> context,
                            CrossEntropyResult* result);

@@ -6,13 +6,11 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/sync_stream.h>
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <thread>
 
-#include "client/cpp/lossd/client.h"
-#include "core/plan.h"
+#include "client/cpp/stream_messages.h"
 
 namespace lossd {
 
@@ -20,17 +18,14 @@ namespace lossd {
 /// classes.
 using RawStream = grpc::ClientReaderWriterInterface<grpc::ByteBuffer, grpc::ByteBuffer>;
 
-/// Bytes of the whole input.
-size_t InputBytes(const Plan& plan);
-
 /// A thread that writes a request, chunk by chunk. gRPC does not let go of a write to a peer that
 /// has stopped reading, not even at its call's deadline, but when the connection ends: what such a
 /// write needs outlives the writer and the call.
 class StreamWriter {
  public:
-  /// `request` and `plan` must live as long as the writer.
-  StreamWriter(const CrossEntropyRequest& request, const Plan& plan,
-               std::unique_ptr<grpc::ClientContext> context, std::unique_ptr<RawStream> stream);
+  /// What the messages are made of must live as long as the writer.
+  StreamWriter(StreamMessages messages, std::unique_ptr<grpc::ClientContext> context,
+               std::unique_ptr<RawStream> stream);
   /// The call must have ended, or been cancelled.
   ~StreamWriter();
   StreamWriter(const StreamWriter&) = delete;

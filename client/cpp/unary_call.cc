@@ -89,7 +89,7 @@ class UnaryForm {
 };
 
 absl::StatusOr<std::shared_ptr<const UnaryForm>> UnaryForm::Of(const CrossEntropyRequest& request) {
-  auto plan = MakePlan(request);
+  auto plan = MakePlan(request, /*weight_follows=*/false);
   if (!plan.ok()) return plan.status();
   auto form = std::make_shared<UnaryForm>();
   form->plan_ = *std::move(plan);

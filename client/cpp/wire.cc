@@ -96,8 +96,17 @@ void ToWire(const CrossEntropyRequest& request, v1::EvaluateRequest* wire) {
   if (request.grad_output) SetTensor(*request.grad_output, wire->mutable_grad_output());
 }
 
-void ToWire(const CrossEntropyRequest& request, v1::EvaluateStreamHeader* wire) {
-  SetCriterion(request, wire->mutable_criterion());
+void ToWire(const CrossEntropyRequest& request, bool weight_follows,
+            v1::EvaluateStreamHeader* wire) {
+  if (weight_follows) {
+    ToWire(request.options, wire->mutable_criterion());
+    const TensorSpec& spec = request.weight->spec;
+    v1::Tensor* weight = wire->mutable_criterion()->mutable_cross_entropy()->mutable_weight();
+    weight->set_dtype(ToWire(spec.dtype));
+    weight->mutable_shape()->Assign(spec.shape.begin(), spec.shape.end());
+  } else {
+    SetCriterion(request, wire->mutable_criterion());
+  }
   ToWire(request.outputs, wire->mutable_outputs());
   ToWire(request.input.spec, wire->mutable_input());
   ToWire(request.target.spec, wire->mutable_target());

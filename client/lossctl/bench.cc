@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
-#include <iostream>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -19,6 +18,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "client/cpp/lossd/client.h"
@@ -233,23 +234,21 @@ Json Report(const BenchFlags& flags, const Load& load, const Shared& shared, dou
   return report;
 }
 
-void Print(const Json& report, bool as_json) {
-  if (as_json) {
-    std::cout << report.dump() << "\n";
-    return;
-  }
+std::string Show(const Json& report, bool as_json) {
+  if (as_json) return report.dump() + "\n";
+  std::string text;
   for (const auto& [key, value] : report.items()) {
-    if (!value.is_object()) std::cout << key << ": " << value << "\n";
+    if (!value.is_object()) absl::StrAppend(&text, key, ": ", value.dump(), "\n");
   }
   for (const auto& [name, values] : report.items()) {
     if (!values.is_object()) continue;
-    std::cout << name << ":";
+    absl::StrAppend(&text, name, ":");
     for (const auto& [key, value] : values.items()) {
-      std::cout << " " << key << " " << std::llround(value.get<double>());
+      absl::StrAppend(&text, " ", key, " ", std::llround(value.get<double>()));
     }
-    std::cout << "\n";
+    absl::StrAppend(&text, "\n");
   }
-  std::cout << std::flush;
+  return text;
 }
 
 }  // namespace
@@ -289,8 +288,8 @@ void AddBenchFlags(CLI::App* app, BenchFlags* flags) {
   app->add_flag("--json", flags->json, "Print one line of JSON");
 }
 
-absl::Status RunBench(const BenchFlags& flags, const std::string& server,
-                      const ClientOptions& options) {
+absl::StatusOr<std::string> RunBench(const BenchFlags& flags, const std::string& server,
+                                     const ClientOptions& options) {
   const Load load(flags);
   Shared shared;
   const auto seconds = [](double count) {
@@ -310,8 +309,7 @@ absl::Status RunBench(const BenchFlags& flags, const std::string& server,
   if (!shared.status.ok()) return shared.status;
   // The last calls end after their time.
   const double measured = std::max(flags.duration_s, Since(shared.measure_from));
-  Print(Report(flags, load, shared, measured), flags.json);
-  return absl::OkStatus();
+  return Show(Report(flags, load, shared, measured), flags.json);
 }
 
 }  // namespace lossd

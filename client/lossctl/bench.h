@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "client/cpp/lossd/client.h"
 
 namespace lossd {
@@ -30,9 +30,9 @@ struct BenchFlags {
 void AddBenchFlags(CLI::App* app, BenchFlags* flags);
 
 /// Calls with random logits over `concurrency` connections of their own, for `duration_s` after the
-/// warm-up; prints calls, errors, bytes and latency percentiles.
-absl::Status RunBench(const BenchFlags& flags, const std::string& server,
-                      const ClientOptions& options);
+/// warm-up; calls, errors, bytes and latency percentiles as text.
+absl::StatusOr<std::string> RunBench(const BenchFlags& flags, const std::string& server,
+                                     const ClientOptions& options);
 
 }  // namespace lossd
 

@@ -3,107 +3,26 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <cmath>
-#include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <iostream>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
+#include "absl/status/statusor.h"
 #include "client/cpp/lossd/client.h"
+#include "client/lossctl/file.h"
 #include "client/lossctl/npy.h"
+#include "client/lossctl/progress_line.h"
+#include "client/lossctl/show.h"
 #include "core/error.h"
-#include "core/load.h"
 #include "core/options.h"
-#include "core/tensor.h"
 
 namespace lossd {
 namespace {
-
-using Json = nlohmann::ordered_json;
-
-/// Values shown of a tensor on a terminal before it is cut.
-constexpr size_t kShownValues = 64;
-
-std::vector<double> Values(const Tensor& tensor) {
-  std::vector<double> values(tensor.bytes().size() / SizeOf(tensor.spec().dtype));
-  LoadAsDouble(tensor.spec().dtype, tensor.bytes().data(), values.size(), values.data());
-  return values;
-}
-
-/// As protobuf's JSON spells them: JSON itself has no such numbers.
-Json Number(double value, DType dtype) {
-  if (std::isnan(value)) return "NaN";
-  if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
-  // The shortest decimals of a float, not of the double that it is widened to.
-  if (dtype != DType::kFloat64) return Json::parse(absl::StrFormat("%.9g", value));
-  return value;
-}
-
-Json ToJson(const Tensor& tensor) {
-  Json values = Json::array();
-  for (const double value : Values(tensor)) values.push_back(Number(value, tensor.spec().dtype));
-  Json shape = Json::array();
-  for (const int64_t size : tensor.spec().shape) shape.push_back(size);
-  return {{"dtype", std::string(Name(tensor.spec().dtype))}, {"shape", shape}, {"values", values}};
-}
-
-void Print(absl::string_view name, const Tensor& tensor) {
-  const int digits = tensor.spec().dtype == DType::kFloat64 ? 17 : 9;
-  const std::vector<double> values = Values(tensor);
-  if (tensor.spec().shape.empty()) {
-    std::cout << absl::StreamFormat("%s: %.*g\n", name, digits, values[0]);
-    return;
-  }
-  std::cout << name << " " << ToString(tensor.spec().shape) << " "
-            << std::string(Name(tensor.spec().dtype)) << ":";
-  for (size_t i = 0; i < std::min(values.size(), kShownValues); ++i) {
-    std::cout << absl::StreamFormat(" %.*g", digits, values[i]);
-  }
-  std::cout << (values.size() > kShownValues ? " ...\n" : "\n");
-}
-
-/// A line that is drawn again a few times a second while bytes move.
-class ProgressLine {
- public:
-  explicit ProgressLine(uint64_t total) : total_(std::max<uint64_t>(1, total)) {}
-  ~ProgressLine() {
-    if (drawn_) std::fputs("\r\033[K", stderr);
-  }
-  ProgressLine(const ProgressLine&) = delete;
-  ProgressLine& operator=(const ProgressLine&) = delete;
-
-  void Update(uint64_t sent, uint64_t received) {
-    const absl::Time now = absl::Now();
-    if (now - last_ < absl::Milliseconds(100)) return;
-    last_ = now;
-    drawn_ = true;
-    const double seconds = absl::ToDoubleSeconds(now - start_);
-    const std::string line = absl::StrFormat(
-        "\r\033[Ksent %.0f%% (%.0f MiB, %.0f MiB/s), received %.0f MiB",
-        100.0 * static_cast<double>(sent) / static_cast<double>(total_),
-        static_cast<double>(sent) / 1048576, static_cast<double>(sent) / 1048576 / seconds,
-        static_cast<double>(received) / 1048576);
-    std::fputs(line.c_str(), stderr);
-  }
-
- private:
-  const uint64_t total_;
-  const absl::Time start_ = absl::Now();
-  absl::Time last_ = start_;
-  bool drawn_ = false;
-};
 
 /// What the files hold.
 struct Files {
@@ -179,26 +98,6 @@ absl::Status WriteOutputs(const EvalFlags& flags, const CrossEntropyResult& resu
   return absl::OkStatus();
 }
 
-void Show(const EvalFlags& flags, const CrossEntropyResult& result) {
-  const Summary& summary = result.summary;
-  if (flags.json) {
-    Json json = {{"loss", ToJson(result.loss)},
-                 {"positions", summary.positions},
-                 {"ignored", summary.ignored},
-                 {"correct", summary.correct}};
-    if (flags.top_k > 0) json["correct_top_k"] = summary.correct_top_k;
-    if (flags.grad) json["grad_input"] = ToJson(result.grad_input);
-    std::cout << json.dump() << "\n";
-    return;
-  }
-  Print("loss", result.loss);
-  if (flags.grad) Print("grad_input", result.grad_input);
-  std::cout << "positions: " << summary.positions << " (" << summary.ignored << " ignored, "
-            << summary.correct << " correct";
-  if (flags.top_k > 0) std::cout << ", " << summary.correct_top_k << " in the top " << flags.top_k;
-  std::cout << ")\n";
-}
-
 }  // namespace
 
 Reduction LegacyReduction(std::optional<bool> size_average, std::optional<bool> reduce) {
@@ -246,7 +145,9 @@ void AddEvalFlags(CLI::App* app, EvalFlags* flags) {
                   "Write the log-sum-exp of each position");
 }
 
-absl::Status RunEval(const EvalFlags& flags, Client* client) {
+absl::StatusOr<std::string> RunEval(const EvalFlags& flags, Client* client) {
+  LOSSD_RETURN_IF_ERROR(CheckOutputs({flags.loss_out, flags.grad_out, flags.grad_target_out,
+                                      flags.grad_weight_out, flags.log_sum_exp_out}));
   auto files = ReadFiles(flags);
   if (!files.ok()) return files.status();
   CrossEntropyRequest request =
@@ -254,6 +155,7 @@ absl::Status RunEval(const EvalFlags& flags, Client* client) {
   std::optional<ProgressLine> progress;
   if (isatty(STDERR_FILENO) != 0 && !flags.json) {
     progress.emplace(request.input.bytes.size() + request.target.bytes.size() +
+                     (request.weight ? request.weight->bytes.size() : 0) +
                      (request.grad_output ? request.grad_output->bytes.size() : 0));
     request.progress = [&progress](uint64_t sent, uint64_t received) {
       progress->Update(sent, received);
@@ -263,8 +165,7 @@ absl::Status RunEval(const EvalFlags& flags, Client* client) {
   progress.reset();
   if (!result.ok()) return result.status();
   LOSSD_RETURN_IF_ERROR(WriteOutputs(flags, *result));
-  Show(flags, *result);
-  return absl::OkStatus();
+  return Show(flags, *result);
 }
 
 }  // namespace lossd

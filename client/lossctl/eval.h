@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "client/cpp/lossd/client.h"
 #include "core/options.h"
 
@@ -39,8 +39,8 @@ struct EvalFlags {
 
 void AddEvalFlags(CLI::App* app, EvalFlags* flags);
 
-/// Reads the files, evaluates and writes what was asked for.
-absl::Status RunEval(const EvalFlags& flags, Client* client);
+/// Reads the files, evaluates and writes the files that were asked for; what is to be shown.
+absl::StatusOr<std::string> RunEval(const EvalFlags& flags, Client* client);
 
 /// The reduction that PyTorch's deprecated arguments stand for, as torch.nn._reduction maps them:
 /// one that is not given counts as true.

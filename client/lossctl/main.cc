@@ -7,13 +7,17 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "client/cpp/lossd/client.h"
 #include "client/lossctl/bench.h"
 #include "client/lossctl/eval.h"
+#include "client/lossctl/output.h"
 #include "core/error.h"
 #include "proto/codec/version.h"
 
@@ -21,7 +25,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-absl::Status RunInfo(bool as_json, lossd::Client* client) {
+absl::StatusOr<std::string> RunInfo(bool as_json, lossd::Client* client) {
   const auto info = client->GetServerInfo();
   if (!info.ok()) return info.status();
   const auto& limits = info->limits();
@@ -38,23 +42,20 @@ absl::Status RunInfo(bool as_json, lossd::Client* client) {
                        {"max_stream_skew_bytes", limits.max_stream_skew_bytes()},
                        {"stream_window_bytes", limits.stream_window_bytes()},
                        {"max_memory_bytes", limits.max_memory_bytes()}}}};
-  if (as_json) {
-    std::cout << json.dump() << "\n";
-    return absl::OkStatus();
-  }
+  if (as_json) return json.dump() + "\n";
+  std::string text;
   for (const auto& [key, value] : json.items()) {
-    if (!value.is_object()) std::cout << key << ": " << value << "\n";
+    if (!value.is_object()) absl::StrAppend(&text, key, ": ", value.dump(), "\n");
   }
   for (const auto& [key, value] : json["limits"].items()) {
-    std::cout << key << ": " << value << "\n";
+    absl::StrAppend(&text, key, ": ", value.dump(), "\n");
   }
-  return absl::OkStatus();
+  return text;
 }
 
-absl::Status RunHealth(const std::string& service, lossd::Client* client) {
-  absl::Status status = client->CheckHealth(service);
-  if (status.ok()) std::cout << "SERVING\n";
-  return status;
+absl::StatusOr<std::string> RunHealth(const std::string& service, lossd::Client* client) {
+  if (absl::Status status = client->CheckHealth(service); !status.ok()) return status;
+  return "SERVING\n";
 }
 
 int Fail(const absl::Status& status) {
@@ -64,6 +65,12 @@ int Fail(const absl::Status& status) {
   if (!detail.reason.empty()) std::cerr << " [" << detail.reason << "]";
   std::cerr << "\n";
   return 1;
+}
+
+/// Shows what a command gave; the exit status.
+int Finish(const absl::StatusOr<std::string>& text) {
+  const absl::Status status = text.ok() ? lossd::WriteOutput(*text) : text.status();
+  return status.ok() ? 0 : Fail(status);
 }
 
 int Run(int argc, char** argv) {
@@ -93,27 +100,30 @@ int Run(int argc, char** argv) {
   lossd::BenchFlags bench_flags;
   CLI::App* bench = app.add_subcommand("bench", "Measure a server under load");
   lossd::AddBenchFlags(bench, &bench_flags);
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {  // --help and --version too.
+    std::ostringstream text;
+    const int code = app.exit(error, text, std::cerr);
+    const int written = Finish(text.str());
+    return code != 0 ? code : written;
+  }
 
   lossd::ClientOptions options;
   if (timeout_s == 0 && !eval->parsed() && !bench->parsed()) timeout_s = 5;
   if (timeout_s > 0) options.timeout = absl::Seconds(timeout_s);
-  if (bench->parsed()) {
-    const absl::Status status = lossd::RunBench(bench_flags, server, options);
-    return status.ok() ? 0 : Fail(status);
-  }
+  if (bench->parsed()) return Finish(lossd::RunBench(bench_flags, server, options));
   auto client = lossd::Client::Connect(server, options);
   if (!client.ok()) return Fail(client.status());
-  absl::Status status;
-  if (eval->parsed()) status = lossd::RunEval(eval_flags, client->get());
-  if (health->parsed()) status = RunHealth(service, client->get());
-  if (info->parsed()) status = RunInfo(info_json, client->get());
-  return status.ok() ? 0 : Fail(status);
+  if (eval->parsed()) return Finish(lossd::RunEval(eval_flags, client->get()));
+  if (health->parsed()) return Finish(RunHealth(service, client->get()));
+  return Finish(RunInfo(info_json, client->get()));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  lossd::PrepareStandardStreams();
   try {
     return Run(argc, argv);
   } catch (const std::exception& error) {  // Out of memory, or a library's.

@@ -1,4 +1,4 @@
-"""Generates lossd/v1/*_pb2.py from the repository's proto/ before the package is built."""
+"""Generates lossd/v1/*_pb2.py and their stubs from the repository's proto/ before the package is built."""
 
 import pathlib
 
@@ -30,7 +30,7 @@ def generate():
     well_known = pathlib.Path(grpc_tools.__file__).resolve().parent / "_proto"
     names = sorted(str(p) for p in (PROTO / "lossd" / "v1").glob("*.proto"))
     arguments = ["protoc", f"-I{PROTO}", f"-I{common}", f"-I{well_known}",
-                 f"--python_out={HERE}", f"--grpc_python_out={HERE}", *names]
+                 f"--python_out={HERE}", f"--pyi_out={HERE}", f"--grpc_python_out={HERE}", *names]
     if protoc.main(arguments) != 0:
         raise RuntimeError("protoc failed")
     (HERE / "lossd" / "v1" / "__init__.py").touch()

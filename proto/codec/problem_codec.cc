@@ -1,7 +1,6 @@
 #include "proto/codec/problem_codec.h"
 
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -12,7 +11,6 @@
 #include "core/error.h"
 #include "core/options.h"
 #include "core/plan.h"
-#include "core/summary.h"
 #include "core/tensor.h"
 #include "lossd/v1/criterion.pb.h"
 #include "lossd/v1/service.pb.h"
@@ -26,7 +24,8 @@ absl::Status Missing(absl::string_view field, absl::string_view what) {
 }
 
 absl::Status UnknownEnum(absl::string_view field, int value) {
-  return InvalidField(field, "ENUM_UNKNOWN", "expected a known value, got ", value);
+  return WithMetadata(InvalidField(field, "ENUM_UNKNOWN", "expected a known value, got ", value),
+                      {{"value", absl::StrCat(value)}});
 }
 
 absl::Status ParseReduction(const v1::Criterion& wire, Options* options) {
@@ -46,28 +45,35 @@ absl::Status ParseReduction(const v1::Criterion& wire, Options* options) {
   }
 }
 
-/// `weight_storage` holds the encoded weight, where it comes as typed values.
-absl::Status ParseCriterion(const v1::Criterion& wire, Problem* problem,
-                            std::vector<std::byte>* weight_storage) {
-  if (wire.kind_case() != v1::Criterion::kCrossEntropy) {
-    return Missing("criterion", "a loss: cross_entropy");
+/// Where a weight may be.
+enum class WeightPlace : uint8_t { kHere, kHereOrInStream };
+
+absl::Status ParseWeight(const v1::Tensor& wire, WeightPlace place, Problem* problem,
+                         std::vector<std::byte>* storage) {
+  constexpr absl::string_view kField = "criterion.cross_entropy.weight";
+  if (place == WeightPlace::kHereOrInStream && wire.data_case() == v1::Tensor::DATA_NOT_SET) {
+    v1::TensorSpec spec;
+    spec.set_dtype(wire.dtype());
+    *spec.mutable_shape() = wire.shape();
+    auto parsed = ParseSpec(spec, kField);
+    if (!parsed.ok()) return parsed.status();
+    problem->weight = {*std::move(parsed), {}};
+    problem->weight_follows = true;
+    return absl::OkStatus();
   }
-  Options* options = &problem->options;
-  LOSSD_RETURN_IF_ERROR(ParseReduction(wire, options));
-  if (!v1::EmptyMean_IsValid(wire.empty_mean())) {
-    return UnknownEnum("criterion.empty_mean", wire.empty_mean());
-  }
-  if (wire.empty_mean() == v1::EMPTY_MEAN_ZERO) options->empty_mean = EmptyMean::kZero;
-  if (wire.has_normalizer()) options->normalizer = wire.normalizer();
-  const v1::CrossEntropy& loss = wire.cross_entropy();
-  if (loss.has_ignore_index()) options->ignore_index = loss.ignore_index();
-  options->label_smoothing = loss.label_smoothing();
-  if (loss.has_class_axis()) options->class_axis = loss.class_axis();
-  if (!loss.has_weight()) return absl::OkStatus();
-  auto weight = ParseTensor(loss.weight(), "criterion.cross_entropy.weight", weight_storage);
+  auto weight = ParseTensor(wire, kField, storage);
   if (!weight.ok()) return weight.status();
   problem->weight = *std::move(weight);
   return absl::OkStatus();
+}
+
+/// `weight_storage` holds the encoded weight, where it comes as typed values.
+absl::Status ParseCriterion(const v1::Criterion& wire, WeightPlace place, Problem* problem,
+                            std::vector<std::byte>* weight_storage) {
+  LOSSD_RETURN_IF_ERROR(ParseOptions(wire, &problem->options));
+  const v1::CrossEntropy& loss = wire.cross_entropy();
+  if (!loss.has_weight()) return absl::OkStatus();
+  return ParseWeight(loss.weight(), place, problem, weight_storage);
 }
 
 Outputs ParseOutputs(const v1::Outputs& wire) {
@@ -100,27 +106,29 @@ absl::StatusOr<std::shared_ptr<const Plan>> PlanOf(const v1::EvaluateStreamHeade
     problem.grad_output = *std::move(grad_output);
   }
   std::vector<std::byte> weight_storage;
-  LOSSD_RETURN_IF_ERROR(ParseCriterion(header.criterion(), &problem, &weight_storage));
+  LOSSD_RETURN_IF_ERROR(
+      ParseCriterion(header.criterion(), WeightPlace::kHereOrInStream, &problem, &weight_storage));
   return Plan::Create(problem, limits);
 }
 
-void ToWire(const ExactSumValue& value, v1::ExactSum* wire) {
-  wire->set_units(value.units);
-  wire->set_nan_count(value.nan_count);
-  wire->set_positive_infinity_count(value.positive_infinity_count);
-  wire->set_negative_infinity_count(value.negative_infinity_count);
-}
-
-absl::StatusOr<AnyExactSum> ParseSum(DType dtype, const v1::ExactSum& wire,
-                                     const std::string& field) {
-  auto sum = AnyExactSumFromValue(LossDType(dtype),
-                                  {wire.units(), wire.nan_count(), wire.positive_infinity_count(),
-                                   wire.negative_infinity_count()});
-  if (!sum.ok()) return InvalidField(field, "SUMMARY_OVERFLOW", sum.status().message());
-  return sum;
-}
-
 }  // namespace
+
+absl::Status ParseOptions(const v1::Criterion& wire, Options* options) {
+  if (wire.kind_case() != v1::Criterion::kCrossEntropy) {
+    return Missing("criterion", "a loss: cross_entropy");
+  }
+  LOSSD_RETURN_IF_ERROR(ParseReduction(wire, options));
+  if (!v1::EmptyMean_IsValid(wire.empty_mean())) {
+    return UnknownEnum("criterion.empty_mean", wire.empty_mean());
+  }
+  if (wire.empty_mean() == v1::EMPTY_MEAN_ZERO) options->empty_mean = EmptyMean::kZero;
+  if (wire.has_normalizer()) options->normalizer = wire.normalizer();
+  const v1::CrossEntropy& loss = wire.cross_entropy();
+  if (loss.has_ignore_index()) options->ignore_index = loss.ignore_index();
+  options->label_smoothing = loss.label_smoothing();
+  if (loss.has_class_axis()) options->class_axis = loss.class_axis();
+  return absl::OkStatus();
+}
 
 absl::StatusOr<ParsedRequest> ParseRequest(const v1::EvaluateRequest& request,
                                            const PlanLimits& limits) {
@@ -145,7 +153,8 @@ absl::StatusOr<ParsedRequest> ParseRequest(const v1::EvaluateRequest& request,
     parsed.operands.grad_output = grad->bytes;
   }
   std::vector<std::byte> weight_storage;
-  LOSSD_RETURN_IF_ERROR(ParseCriterion(request.criterion(), &problem, &weight_storage));
+  LOSSD_RETURN_IF_ERROR(
+      ParseCriterion(request.criterion(), WeightPlace::kHere, &problem, &weight_storage));
   auto plan = Plan::Create(problem, limits);
   if (!plan.ok()) return plan.status();
   parsed.plan = *std::move(plan);
@@ -187,66 +196,6 @@ void ToWire(const Outputs& outputs, v1::Outputs* wire) {
   wire->set_grad_weight(outputs.grad_weight);
   wire->set_log_sum_exp(outputs.log_sum_exp);
   wire->set_top_k(outputs.top_k);
-}
-
-void ToWire(const Summary& summary, v1::Summary* wire) {
-  ToWire(summary.options, wire->mutable_criterion());
-  wire->set_dtype(ToWire(summary.input_dtype));
-  wire->set_target_kind(summary.target_kind == TargetKind::kClassIndex
-                            ? v1::TARGET_KIND_CLASS_INDEX
-                            : v1::TARGET_KIND_PROBABILITIES);
-  wire->set_classes(summary.classes);
-  wire->set_weight_digest(summary.weight_digest);
-  ToWire(ToValue(summary.loss_sum), wire->mutable_loss_sum());
-  ToWire(ToValue(summary.normalizer), wire->mutable_normalizer());
-  wire->set_positions(summary.positions);
-  wire->set_ignored(summary.ignored);
-  wire->set_correct(summary.correct);
-  wire->set_correct_top_k(summary.correct_top_k);
-  wire->set_top_k(summary.top_k);
-}
-
-absl::StatusOr<Summary> ParseSummary(const v1::Summary& wire, absl::string_view field) {
-  const auto path = [field](absl::string_view name) { return absl::StrCat(field, ".", name); };
-  Problem problem;
-  std::vector<std::byte> unused;
-  if (wire.criterion().cross_entropy().has_weight()) {
-    return InvalidField(path("criterion.cross_entropy.weight"), "SUMMARY_MISMATCH",
-                        "expected none: weight_digest stands for it");
-  }
-  if (const auto status = ParseCriterion(wire.criterion(), &problem, &unused); !status.ok()) {
-    return WithFieldPrefix(status, absl::StrCat(field, "."));
-  }
-  const auto dtype = ParseDType(wire.dtype(), field);
-  if (!dtype.ok()) return dtype.status();
-  if (!IsFloating(*dtype)) {
-    return InvalidField(path("dtype"), "DTYPE_UNSUPPORTED", "expected a floating type, got ",
-                        Name(*dtype));
-  }
-  if (wire.target_kind() != v1::TARGET_KIND_CLASS_INDEX &&
-      wire.target_kind() != v1::TARGET_KIND_PROBABILITIES) {
-    return UnknownEnum(path("target_kind"), wire.target_kind());
-  }
-  Summary summary;
-  summary.options = problem.options;
-  summary.input_dtype = *dtype;
-  summary.target_kind = wire.target_kind() == v1::TARGET_KIND_CLASS_INDEX
-                            ? TargetKind::kClassIndex
-                            : TargetKind::kProbabilities;
-  summary.classes = wire.classes();
-  summary.weight_digest = wire.weight_digest();
-  auto loss_sum = ParseSum(*dtype, wire.loss_sum(), path("loss_sum"));
-  if (!loss_sum.ok()) return loss_sum.status();
-  summary.loss_sum = *std::move(loss_sum);
-  auto normalizer = ParseSum(*dtype, wire.normalizer(), path("normalizer"));
-  if (!normalizer.ok()) return normalizer.status();
-  summary.normalizer = *std::move(normalizer);
-  summary.positions = wire.positions();
-  summary.ignored = wire.ignored();
-  summary.correct = wire.correct();
-  summary.correct_top_k = wire.correct_top_k();
-  summary.top_k = wire.top_k();
-  return summary;
 }
 
 }  // namespace lossd

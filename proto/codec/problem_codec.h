@@ -1,4 +1,4 @@
-// Between wire requests and core problems, and between wire and core summaries.
+// Between wire requests and core problems.
 #ifndef LOSSD_PROTO_CODEC_PROBLEM_CODEC_H_
 #define LOSSD_PROTO_CODEC_PROBLEM_CODEC_H_
 
@@ -6,10 +6,11 @@
 #include <memory>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/batch.h"
+#include "core/options.h"
 #include "core/plan.h"
-#include "core/summary.h"
 #include "lossd/v1/criterion.pb.h"
 #include "lossd/v1/service.pb.h"
 
@@ -31,16 +32,18 @@ struct ParsedRequest {
 absl::StatusOr<ParsedRequest> ParseRequest(const v1::EvaluateRequest& request,
                                            const PlanLimits& limits);
 
-/// The plan of a stream; field paths begin with "header.".
+/// The plan of a stream, whose weight follows where it has no data; field paths begin with
+/// "header.".
 absl::StatusOr<std::shared_ptr<const Plan>> ParseHeader(const v1::EvaluateStreamHeader& header,
                                                         const PlanLimits& limits);
+
+/// The criterion's options, all but the weight; ranges are for CheckOptions. Field paths begin with
+/// "criterion".
+absl::Status ParseOptions(const v1::Criterion& wire, Options* options);
 
 /// Fills the criterion with the options, without a weight.
 void ToWire(const Options& options, v1::Criterion* criterion);
 void ToWire(const Outputs& outputs, v1::Outputs* wire);
-
-void ToWire(const Summary& summary, v1::Summary* wire);
-absl::StatusOr<Summary> ParseSummary(const v1::Summary& wire, absl::string_view field);
 
 }  // namespace lossd
 

@@ -7,6 +7,9 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "core/error.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -42,13 +45,17 @@ google::rpc::Status ToProto(const absl::Status& status) {
     google::rpc::BadRequest bad;
     auto* violation = bad.add_field_violations();
     violation->set_field(detail.field);
-    violation->set_description(message);
+    // Programs print both: the path once is enough.
+    absl::string_view description = message;
+    absl::ConsumePrefix(&description, absl::StrCat(detail.field, ": "));
+    violation->set_description(std::string(description));
     out.add_details()->PackFrom(bad);
   }
   if (!detail.reason.empty()) {
     google::rpc::ErrorInfo info;
     info.set_reason(detail.reason);
     info.set_domain(kErrorDomain);
+    for (const auto& [name, value] : detail.metadata) (*info.mutable_metadata())[name] = value;
     out.add_details()->PackFrom(info);
   }
   if (detail.retry_after_s > 0) {
@@ -74,6 +81,7 @@ absl::Status FromProto(const google::rpc::Status& status) {
       detail.field = bad.field_violations(0).field();
     } else if (any.UnpackTo(&info)) {
       detail.reason = info.reason();
+      detail.metadata.assign(info.metadata().begin(), info.metadata().end());
     } else if (any.UnpackTo(&retry)) {
       detail.retry_after_s =
           static_cast<double>(retry.retry_delay().seconds()) + 1e-9 * retry.retry_delay().nanos();

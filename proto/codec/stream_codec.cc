@@ -1,5 +1,6 @@
 #include "proto/codec/stream_codec.h"
 
+#include <google/protobuf/descriptor.h>
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/wire_format_lite.h>
 
@@ -10,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "core/error.h"
+#include "proto/codec/wire_check.h"
 
 namespace lossd {
 namespace {
@@ -36,10 +38,11 @@ bool TakePieces(CodedInputStream* input, size_t length, Pieces* pieces) {
 
 }  // namespace
 
-absl::Status WireFields::Read(google::protobuf::io::ZeroCopyInputStream* from, unsigned submessages,
+absl::Status WireFields::Read(google::protobuf::io::ZeroCopyInputStream* from,
+                              const google::protobuf::Descriptor& kind, Unknown unknown,
                               WireFields* to) {
-  const auto malformed = [] {
-    return InvalidField("message", "MALFORMED_MESSAGE", "expected a protobuf message");
+  const auto malformed = [&kind] {
+    return InvalidField("", "MALFORMED_MESSAGE", "expected an encoded ", kind.full_name());
   };
   CodedInputStream input(from);
   for (;;) {
@@ -48,18 +51,20 @@ absl::Status WireFields::Read(google::protobuf::io::ZeroCopyInputStream* from, u
       // A zero tag in mid-message is as bad as a cut one.
       return input.ConsumedEntireMessage() ? absl::OkStatus() : malformed();
     }
-    const int field = WireFormatLite::GetTagFieldNumber(tag);
+    const int number = WireFormatLite::GetTagFieldNumber(tag);
+    const auto* const field = number < kFields ? kind.FindFieldByNumber(number) : nullptr;
     const bool delimited =
         WireFormatLite::GetTagWireType(tag) == WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
-    if (!delimited || field >= kFields) {
-      if (field == 0 || !WireFormatLite::SkipField(&input, tag)) return malformed();
-      continue;
+    if (field == nullptr || !delimited) {
+      if (number == 0 || !WireFormatLite::SkipField(&input, tag)) return malformed();
+      if (unknown == Unknown::kSkip) continue;
+      return field == nullptr ? UnknownField("", kind, number) : malformed();
     }
     uint32_t length = 0;
     if (!input.ReadVarint32(&length) || length > kMostBytes) return malformed();
-    Pieces& pieces = to->fields_[static_cast<size_t>(field)];
-    if ((submessages >> static_cast<unsigned>(field) & 1U) == 0) pieces.clear();
-    to->seen_ |= 1U << static_cast<unsigned>(field);
+    Pieces& pieces = to->fields_[static_cast<size_t>(number)];
+    if (field->message_type() == nullptr) pieces.clear();
+    to->seen_ |= 1U << static_cast<unsigned>(number);
     if (!TakePieces(&input, length, &pieces)) return malformed();
   }
 }

@@ -2,6 +2,7 @@
 #ifndef LOSSD_PROTO_CODEC_STREAM_CODEC_H_
 #define LOSSD_PROTO_CODEC_STREAM_CODEC_H_
 
+#include <google/protobuf/descriptor.h>
 #include <google/protobuf/io/zero_copy_stream.h>
 
 #include <array>
@@ -11,7 +12,6 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
-#include "lossd/v1/service.pb.h"
 
 namespace lossd {
 
@@ -20,13 +20,19 @@ using Pieces = absl::InlinedVector<absl::Span<const std::byte>, 4>;
 
 /// The length-delimited fields 1 to 15 of one message, in place: pieces point into the stream's
 /// buffers and live as long as those. As in protobuf, of a bytes field that comes twice the last
-/// one counts, a submessage that comes twice is merged (its pieces follow each other), and unknown
-/// fields are skipped.
+/// one counts, and a submessage that comes twice is merged (its pieces follow each other).
 class WireFields {
  public:
-  /// INVALID_ARGUMENT, reason MALFORMED_MESSAGE, for bytes that are no protobuf message. Bit n of
-  /// `submessages` says that field n is one.
-  static absl::Status Read(google::protobuf::io::ZeroCopyInputStream* from, unsigned submessages,
+  /// What becomes of fields that the kind does not have.
+  enum class Unknown {
+    kRefuse,  ///< INVALID_ARGUMENT, reason FIELD_UNKNOWN: of a request, whose loss it may change.
+    kSkip,    ///< Nothing: of an answer, from a later server.
+  };
+
+  /// INVALID_ARGUMENT, reason MALFORMED_MESSAGE, for bytes that are no protobuf message, or have a
+  /// field of the kind with another wire type (unless unknown fields are skipped, as it is then).
+  static absl::Status Read(google::protobuf::io::ZeroCopyInputStream* from,
+                           const google::protobuf::Descriptor& kind, Unknown unknown,
                            WireFields* to);
 
   /// REQUIRES: 1 <= field <= 15.
@@ -46,12 +52,6 @@ class WireFields {
   std::array<Pieces, kFields> fields_;
   unsigned seen_ = 0;
 };
-
-/// Submessages among the fields of the two messages.
-inline constexpr unsigned kStreamRequestSubmessages =
-    1U << v1::EvaluateStreamRequest::kHeaderFieldNumber;
-inline constexpr unsigned kStreamResponseSubmessages =
-    1U << v1::EvaluateStreamResponse::kSummaryFieldNumber;
 
 }  // namespace lossd
 

@@ -73,8 +73,9 @@ absl::Status EncodeIntegers(const Values& values, DType dtype, absl::string_view
     // Protobuf's int64 and uint64 are plain integer types, which in_range asks for.
     const auto value = values[i];
     if (!EncodeInteger(dtype, value, to)) {
-      return InvalidField(absl::StrCat(field, "[", i, "]"), "VALUE_RANGE", "expected a value of ",
-                          Name(dtype), ", got ", value);
+      return WithMetadata(InvalidField(absl::StrCat(field, "[", i, "]"), "VALUE_RANGE",
+                                       "expected a value of ", Name(dtype), ", got ", value),
+                          {{"position", absl::StrCat(i)}, {"value", absl::StrCat(value)}});
     }
     to += SizeOf(dtype);
   }
@@ -97,8 +98,10 @@ int64_t TypedCount(const v1::Tensor& tensor) {
 absl::Status EncodeTyped(const v1::Tensor& tensor, const TensorSpec& spec, int64_t elements,
                          absl::string_view field, std::vector<std::byte>* storage) {
   if (TypedCount(tensor) != elements) {
-    return InvalidField(field, "LENGTH_MISMATCH", "expected ", elements, " values for shape ",
-                        ToString(spec.shape), ", got ", TypedCount(tensor));
+    return WithMetadata(
+        InvalidField(field, "LENGTH_MISMATCH", "expected ", elements, " values for shape ",
+                     ToString(spec.shape), ", got ", TypedCount(tensor)),
+        ExpectedMetadata(elements, TypedCount(tensor)));
   }
   storage->resize(static_cast<size_t>(elements) * SizeOf(spec.dtype));
   switch (tensor.data_case()) {
@@ -120,12 +123,14 @@ absl::Span<const std::byte> AsBytes(const std::string& bytes) {
 }  // namespace
 
 absl::StatusOr<DType> ParseDType(int wire, absl::string_view field) {
+  const auto path = [field] { return absl::StrCat(field, field.empty() ? "" : ".", "dtype"); };
   if (wire == v1::DATA_TYPE_UNSPECIFIED) {
-    return InvalidField(absl::StrCat(field, ".dtype"), "DTYPE_MISSING", "expected an element type");
+    return InvalidField(path(), "DTYPE_MISSING", "expected an element type");
   }
   if (!v1::DataType_IsValid(wire)) {
-    return InvalidField(absl::StrCat(field, ".dtype"), "ENUM_UNKNOWN",
-                        "expected a known element type, got ", wire);
+    return WithMetadata(
+        InvalidField(path(), "ENUM_UNKNOWN", "expected a known element type, got ", wire),
+        {{"value", absl::StrCat(wire)}});
   }
   return static_cast<DType>(wire - 1);  // Both enums list the types in the same order.
 }

@@ -15,7 +15,7 @@
 
 namespace lossd {
 
-/// Errors are about `field`.dtype.
+/// Errors are about `field`.dtype, or dtype where `field` is empty.
 absl::StatusOr<DType> ParseDType(int wire, absl::string_view field);
 v1::DataType ToWire(DType dtype);
 

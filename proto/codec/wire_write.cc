@@ -23,7 +23,7 @@
 #include "lossd/v1/criterion.pb.h"
 #include "lossd/v1/service.pb.h"
 #include "lossd/v1/tensor.pb.h"
-#include "proto/codec/problem_codec.h"
+#include "proto/codec/summary_codec.h"
 #include "proto/codec/tensor_codec.h"
 
 namespace lossd {
@@ -127,6 +127,9 @@ void AppendTensorHead(int number, DType dtype, const Shape& shape, size_t size, 
 SummaryFrame FrameOf(const Summary& summary) {
   v1::Summary front;
   ToWire(summary, &front);
+  v1::Summary back;
+  back.set_top_k(summary.top_k);
+  *back.mutable_weight_digest() = front.weight_digest();
   front.clear_loss_sum();
   front.clear_normalizer();
   front.clear_positions();
@@ -134,8 +137,7 @@ SummaryFrame FrameOf(const Summary& summary) {
   front.clear_correct();
   front.clear_correct_top_k();
   front.clear_top_k();
-  v1::Summary back;
-  back.set_top_k(summary.top_k);
+  front.clear_weight_digest();
   return {front.SerializeAsString(), back.SerializeAsString()};
 }
 

@@ -19,7 +19,8 @@ class IdleWatch {
   /// held, once for each time that the clock runs out; it must not block.
   class Clock {
    public:
-    /// Runs out after `patience` from now, whatever was set before.
+    /// Runs out after `patience` from now, whatever was set before; never where `patience` reaches
+    /// past the end of time, as milliseconds::max() does.
     void Set(std::chrono::milliseconds patience);
     void Stop();
 

@@ -1,6 +1,8 @@
 #include "server/engine/memory_budget.h"
 
 #include <cstdint>
+#include <limits>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -14,6 +16,23 @@ constexpr double kRetryAfterSeconds = 0.25;
 
 }  // namespace
 
+uint64_t SaturatingAdd(uint64_t a, uint64_t b) {
+  uint64_t sum = 0;
+  return __builtin_add_overflow(a, b, &sum) ? std::numeric_limits<uint64_t>::max() : sum;
+}
+
+uint64_t SaturatingMultiply(uint64_t a, uint64_t b) {
+  uint64_t product = 0;
+  return __builtin_mul_overflow(a, b, &product) ? std::numeric_limits<uint64_t>::max() : product;
+}
+
+absl::Status MemoryBudget::Reservation::Grow(uint64_t more) {
+  auto added = budget_->Reserve(more, *this);
+  if (!added.ok()) return added.status();
+  bytes_ += std::exchange(added->bytes_, 0);
+  return absl::OkStatus();
+}
+
 absl::Status OutOfMemory() {
   absl::Status status = absl::ResourceExhaustedError("the machine is out of memory");
   SetErrorDetail(&status, {"", "MEMORY_BUSY", kRetryAfterSeconds});
@@ -23,9 +42,11 @@ absl::Status OutOfMemory() {
 absl::StatusOr<MemoryBudget::Reservation> MemoryBudget::Reserve(uint64_t bytes,
                                                                 const Reservation& held) {
   if (bytes > limit_ - held.bytes()) {
-    return FieldError(absl::StatusCode::kResourceExhausted, "", "MEMORY_LIMIT",
-                      absl::StrCat("the request needs ", held.bytes() + bytes,
-                                   " bytes of memory; expected at most ", limit_));
+    const uint64_t needed = SaturatingAdd(held.bytes(), bytes);
+    return WithMetadata(FieldError(absl::StatusCode::kResourceExhausted, "", "MEMORY_LIMIT",
+                                   absl::StrCat("the request needs ", needed,
+                                                " bytes of memory; expected at most ", limit_)),
+                        LimitMetadata("max_memory_bytes", limit_, needed));
   }
   uint64_t used = used_.load();
   while (used <= limit_ - bytes) {
@@ -35,7 +56,8 @@ absl::StatusOr<MemoryBudget::Reservation> MemoryBudget::Reserve(uint64_t bytes,
   absl::Status busy = absl::ResourceExhaustedError(
       absl::StrCat("requests in flight hold ", used, " of ", limit_,
                    " bytes of memory; this one needs ", bytes, " more"));
-  SetErrorDetail(&busy, {"", "MEMORY_BUSY", kRetryAfterSeconds});
+  SetErrorDetail(&busy, {"", "MEMORY_BUSY", kRetryAfterSeconds,
+                         LimitMetadata("max_memory_bytes", limit_, SaturatingAdd(used, bytes))});
   return busy;
 }
 

@@ -33,6 +33,8 @@ class MemoryBudget {
     }
 
     [[nodiscard]] uint64_t bytes() const { return budget_ == nullptr ? 0 : bytes_; }
+    /// Adds `more` bytes to this; errors are Reserve's. REQUIRES: made by Reserve.
+    absl::Status Grow(uint64_t more);
 
    private:
     MemoryBudget* budget_ = nullptr;
@@ -54,6 +56,11 @@ class MemoryBudget {
   const uint64_t limit_;
   std::atomic<uint64_t> used_ = 0;
 };
+
+/// Sums and products of sizes that stay at the greatest number where they would pass it: what a
+/// peer states may be any size, and such a request is above every limit.
+uint64_t SaturatingAdd(uint64_t a, uint64_t b);
+uint64_t SaturatingMultiply(uint64_t a, uint64_t b);
 
 /// What a call gets where the machine has less memory than the budget: RESOURCE_EXHAUSTED, reason
 /// MEMORY_BUSY, with a time to wait.

@@ -7,33 +7,24 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "core/batch.h"
 #include "core/dtype.h"
 #include "core/error.h"
 #include "core/load.h"
-#include "core/tensor.h"
+#include "core/weight_values.h"
+#include "server/engine/footprint.h"
+#include "server/engine/memory_budget.h"
 
 namespace lossd {
 namespace {
-
-absl::string_view FieldName(Operand operand) {
-  switch (operand) {
-    case Operand::kTarget:
-      return "target";
-    case Operand::kGradOutput:
-      return "grad_output";
-    default:
-      return "input";
-  }
-}
 
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -47,6 +38,7 @@ StreamSession::StreamSession(std::shared_ptr<const Plan> plan, const StreamLimit
       pool_(pool),
       on_progress_(std::move(on_progress)),
       queue_(WorkerPool::NewQueue()),
+      intake_(*plan_, layout_, limits_.max_skew_bytes),
       totals_(plan_->loss_dtype()) {
   const int64_t sample_bytes =
       layout_.operand_bytes[static_cast<size_t>(Operand::kInput)] * layout_.inner;
@@ -62,96 +54,84 @@ absl::StatusOr<std::shared_ptr<StreamSession>> StreamSession::Create(
   const bool has_labels = plan->target_kind() == TargetKind::kClassIndex;
   const uint64_t label_bytes = has_labels ? Labels::StoredBytes(*plan) : 0;
   if (label_bytes > limits.max_label_bytes) {
-    return FieldError(absl::StatusCode::kResourceExhausted, "header.target.shape", "LIMIT_EXCEEDED",
-                      absl::StrCat("the class indices take ", label_bytes,
-                                   " bytes; expected at most ", limits.max_label_bytes));
+    return WithMetadata(
+        FieldError(absl::StatusCode::kResourceExhausted, "header.target.shape", "LIMIT_EXCEEDED",
+                   absl::StrCat("the class indices take ", label_bytes, " bytes; expected at most ",
+                                limits.max_label_bytes)),
+        LimitMetadata("max_label_bytes", limits.max_label_bytes, label_bytes));
   }
   std::shared_ptr<StreamSession> session(
       new StreamSession(std::move(plan), limits, pool, std::move(on_progress)));
   const Plan& checked = *session->plan_;
   // A tensor smaller than the window needs no more than itself.
-  const int64_t window = std::min(session->unit_positions_ * (session->window_units_ + 1),
-                                  std::max<int64_t>(1, checked.positions()));
-  uint64_t bytes = label_bytes;
-  bytes +=
-      static_cast<uint64_t>(window) * static_cast<uint64_t>(session->layout_.BytesPerPosition());
-  if (checked.outputs().grad_weight) bytes += ClassSums::StoredBytes(checked);
+  const int64_t all = std::max<int64_t>(1, checked.positions());
+  const int64_t units = session->window_units_ + 1;
+  const int64_t window =
+      session->unit_positions_ > all / units ? all : session->unit_positions_ * units;
+  uint64_t bytes =
+      SaturatingMultiply(static_cast<uint64_t>(window), session->layout_.BytesPerPosition());
+  bytes = SaturatingAdd(bytes, KeptBytes(checked));
+  bytes = SaturatingAdd(bytes, SizesOf(checked).grad_weight);
+  bytes = SaturatingAdd(bytes, TaskScratchBytes(checked, window, pool->threads()));
   auto reservation = budget->Reserve(bytes);
   if (!reservation.ok()) return reservation.status();
   session->reservation_ = *std::move(reservation);
-  if (has_labels) session->labels_.emplace(checked);
-  if (checked.outputs().grad_weight) session->class_sums_.emplace(checked);
-  session->context_ = {&checked, has_labels ? &*session->labels_ : nullptr, 1.0,
-                       session->class_sums_ ? &*session->class_sums_ : nullptr};
+  if (checked.weight_follows()) {
+    session->weight_.emplace(checked.WeightDType(), checked.classes());
+  } else {
+    session->Begin(session->plan_);
+  }
   return session;
 }
 
-int64_t StreamSession::TotalBytes(Operand operand) const {
-  const auto elements = [](const TensorSpec& spec) {
-    int64_t product = 1;  // The plan has checked that it does not overflow.
-    for (const int64_t size : spec.shape) {
-      if (size == 0) return int64_t{0};
-    }
-    for (const int64_t size : spec.shape) product *= size;
-    return product * static_cast<int64_t>(SizeOf(spec.dtype));
-  };
-  switch (operand) {
-    case Operand::kTarget:
-      return elements(plan_->target());
-    case Operand::kGradOutput:
-      return plan_->grad_output() ? elements(*plan_->grad_output()) : 0;
-    default:
-      return elements(plan_->input());
-  }
+void StreamSession::Begin(std::shared_ptr<const Plan> plan) {
+  plan_ = std::move(plan);
+  if (plan_->target_kind() == TargetKind::kClassIndex) labels_.emplace(*plan_);
+  if (plan_->outputs().grad_weight) class_sums_.emplace(*plan_);
+  context_ = {plan_.get(), labels_ ? &*labels_ : nullptr, 1.0,
+              class_sums_ ? &*class_sums_ : nullptr};
 }
 
 absl::Status StreamSession::Append(Operand operand, absl::Span<const std::byte> bytes) {
   std::unique_lock<std::mutex> lock(mutex_);
   if (cancelled_ || bytes.empty()) return absl::OkStatus();
-  int64_t& received = received_[static_cast<size_t>(operand)];
-  const int64_t total = TotalBytes(operand);
-  if (static_cast<int64_t>(bytes.size()) > total - received) {
-    return InvalidField(FieldName(operand), "LENGTH_EXCEEDED", "expected ", total,
-                        " bytes in all, got at least ",
-                        static_cast<uint64_t>(received) + bytes.size());
+  LOSSD_RETURN_IF_ERROR(intake_.Take(operand, bytes.size()));
+  if (operand == Operand::kWeight) {
+    AppendWeight(bytes);
+    return absl::OkStatus();
   }
-  received += static_cast<int64_t>(bytes.size());
   if (operand == Operand::kTarget && labels_) return labels_->Append(bytes);
-  if (layout_.operand_bytes[static_cast<size_t>(operand)] == 0) return AppendScalarGrad(bytes);
+  if (layout_.operand_bytes[static_cast<size_t>(operand)] == 0) {
+    AppendScalarGrad(bytes);
+    return absl::OkStatus();
+  }
   return AppendToUnits(operand, bytes, &lock);
 }
 
-absl::Status StreamSession::AppendScalarGrad(absl::Span<const std::byte> bytes) {
-  int64_t& received = received_[static_cast<size_t>(Operand::kGradOutput)];
-  std::memcpy(scalar_grad_.data() + received - static_cast<int64_t>(bytes.size()), bytes.data(),
-              bytes.size());
-  if (received == TotalBytes(Operand::kGradOutput)) {
-    LoadAsDouble(plan_->grad_output()->dtype, scalar_grad_.data(), 1, &grad_output_);
-  }
-  return absl::OkStatus();
+void StreamSession::AppendWeight(absl::Span<const std::byte> bytes) {
+  weight_->Append(bytes);
+  if (!weight_->Full()) return;
+  Begin(plan_->WithWeight(*std::move(weight_)));
+  weight_.reset();
 }
 
-absl::Status StreamSession::CheckLabelsLead() const {
-  const int64_t received = received_[static_cast<size_t>(Operand::kInput)];
-  const int64_t sample_bytes =
-      layout_.operand_bytes[static_cast<size_t>(Operand::kInput)] * layout_.inner;
-  const int64_t needed = plan_->NeedsLabelsForScale()
-                             ? plan_->positions()
-                             : CeilDivide(received, sample_bytes) * layout_.inner;
-  if (labels_->filled() >= needed) return absl::OkStatus();
-  return InvalidField("input", "TARGET_AFTER_INPUT", "expected the labels of ", needed,
-                      " positions before these bytes, got ", labels_->filled(),
-                      plan_->NeedsLabelsForScale()
-                          ? "; all labels come first for mean with a gradient and no normalizer"
-                          : "");
+void StreamSession::AppendScalarGrad(absl::Span<const std::byte> bytes) {
+  const int64_t received = intake_.received(Operand::kGradOutput);
+  std::memcpy(scalar_grad_.data() + received - static_cast<int64_t>(bytes.size()), bytes.data(),
+              bytes.size());
+  if (intake_.Whole(Operand::kGradOutput)) {
+    LoadAsDouble(plan_->grad_output()->dtype, scalar_grad_.data(), 1, &grad_output_);
+  }
 }
 
 absl::Status StreamSession::AppendToUnits(Operand operand, absl::Span<const std::byte> bytes,
                                           std::unique_lock<std::mutex>* lock) {
-  if (operand == Operand::kInput && labels_) LOSSD_RETURN_IF_ERROR(CheckLabelsLead());
+  if (operand == Operand::kInput && labels_) {
+    LOSSD_RETURN_IF_ERROR(intake_.CheckLabelsLead(labels_->filled()));
+  }
   const auto which = static_cast<size_t>(operand);
   const int64_t unit_bytes = layout_.operand_bytes[which] * unit_positions_;
-  int64_t begin = received_[which] - static_cast<int64_t>(bytes.size());
+  int64_t begin = intake_.received(operand) - static_cast<int64_t>(bytes.size());
   while (!bytes.empty() && !cancelled_) {
     const auto index = static_cast<size_t>(begin / unit_bytes - first_unit_);
     while (units_.size() <= index) {
@@ -174,60 +154,19 @@ absl::Status StreamSession::AppendToUnits(Operand operand, absl::Span<const std:
 absl::Status StreamSession::EndMessage() {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!cancelled_) Schedule();
-  return CheckSkew();
-}
-
-absl::Status StreamSession::CheckSkew() const {
-  const auto input = static_cast<size_t>(Operand::kInput);
-  const int64_t input_each = layout_.operand_bytes[input];
-  // A scalar incoming gradient is wanted before everything else.
-  const bool scalar_missing =
-      plan_->grad_output() &&
-      layout_.operand_bytes[static_cast<size_t>(Operand::kGradOutput)] == 0 &&
-      received_[static_cast<size_t>(Operand::kGradOutput)] < TotalBytes(Operand::kGradOutput);
-  if (scalar_missing && received_[input] > limits_.max_skew_bytes) {
-    return FieldError(
-        absl::StatusCode::kFailedPrecondition, "grad_output", "STREAM_SKEW",
-        absl::StrCat("expected it within the first ", limits_.max_skew_bytes, " bytes of input"));
-  }
-  for (const Operand operand : {Operand::kTarget, Operand::kGradOutput}) {
-    const auto which = static_cast<size_t>(operand);
-    const int64_t each = layout_.operand_bytes[which];
-    if (each == 0) continue;
-    // One sample is always allowed: strided classes cannot be evaluated with less.
-    const int64_t ahead_positions = received_[which] / each - received_[input] / input_each;
-    const int64_t ahead =
-        ahead_positions >= 0 ? ahead_positions * each : -ahead_positions * input_each;
-    const int64_t most =
-        std::max(limits_.max_skew_bytes, layout_.inner * std::max(each, input_each));
-    if (ahead <= most) continue;
-    return FieldError(absl::StatusCode::kFailedPrecondition, FieldName(operand), "STREAM_SKEW",
-                      absl::StrCat("expected it within ", most, " bytes of the input, got it ",
-                                   ahead, " bytes ", ahead_positions >= 0 ? "ahead" : "behind"));
-  }
-  return absl::OkStatus();
+  return intake_.CheckSkew();
 }
 
 absl::Status StreamSession::Close() {
   const std::lock_guard<std::mutex> lock(mutex_);
-  for (const Operand operand : {Operand::kTarget, Operand::kGradOutput, Operand::kInput}) {
-    const int64_t received = received_[static_cast<size_t>(operand)];
-    const int64_t total = TotalBytes(operand);
-    if (received == total) continue;
-    return InvalidField(FieldName(operand), "LENGTH_MISMATCH", "expected ", total,
-                        " bytes in all, got ", received, " when the stream ended");
-  }
+  LOSSD_RETURN_IF_ERROR(intake_.CheckEnd());
   closed_ = true;
   return absl::OkStatus();
 }
 
 bool StreamSession::ScaleReady() const {
-  const bool scalar =
-      plan_->grad_output() && layout_.operand_bytes[static_cast<size_t>(Operand::kGradOutput)] == 0;
-  if (scalar &&
-      received_[static_cast<size_t>(Operand::kGradOutput)] < TotalBytes(Operand::kGradOutput)) {
-    return false;
-  }
+  const bool scalar = layout_.operand_bytes[static_cast<size_t>(Operand::kGradOutput)] == 0;
+  if (weight_ || (scalar && !intake_.Whole(Operand::kGradOutput))) return false;
   return !plan_->NeedsLabelsForScale() || labels_->filled() == plan_->positions();
 }
 
@@ -241,7 +180,7 @@ void StreamSession::Schedule() {
       const bool natural = divides && !plan_->options().normalizer;
       const AnyExactSum sum = natural ? Normalizer(*plan_, from_labels ? &*labels_ : nullptr)
                                       : MakeExactSum(plan_->loss_dtype());
-      context_.scale = Scale(*plan_, grad_output_, Divisor(plan_->options(), sum));
+      context_.scale = Scale(*plan_, grad_output_, sum);
     }
   }
   const int64_t task_positions = PositionsPerTask(*plan_);
@@ -259,9 +198,9 @@ void StreamSession::Schedule() {
 }
 
 void StreamSession::Submit(const std::shared_ptr<StreamUnit>& unit, StreamUnit::Range range) {
-  ++in_flight_;
   pool_->Submit(queue_, [self = shared_from_this(), unit, range, slab = unit->MakeSlab()](
                             Scratch* scratch) { self->RunTask(unit, range, slab, scratch); });
+  ++in_flight_;  // Only now: the above may throw, and the task waits for mutex_.
 }
 
 void StreamSession::RunTask(const std::shared_ptr<StreamUnit>& unit, StreamUnit::Range range,
@@ -274,17 +213,43 @@ void StreamSession::RunTask(const std::shared_ptr<StreamUnit>& unit, StreamUnit:
     context = context_;
   }
   RowTotals totals(plan_->loss_dtype());
-  if (run) EvaluateRows(context, slab, range.begin, range.end, &totals, scratch);
+  bool out_of_memory = false;
+  try {
+    if (run) EvaluateRows(context, slab, range.begin, range.end, &totals, scratch);
+  } catch (const std::bad_alloc&) {
+    out_of_memory = true;
+  }
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     --in_flight_;
     if (cancelled_) return;
+    if (out_of_memory || !TakeResults(unit, range, totals)) Fail();
+  }
+  on_progress_();
+}
+
+bool StreamSession::TakeResults(const std::shared_ptr<StreamUnit>& unit, StreamUnit::Range range,
+                                const RowTotals& totals) {
+  try {
     totals_.Merge(totals);
     unit->Done(range);
     DropFinishedUnits();
     Schedule();
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
   }
-  on_progress_();
+}
+
+void StreamSession::Fail() {
+  out_of_memory_ = true;
+  cancelled_ = true;
+  units_.clear();
+}
+
+absl::Status StreamSession::status() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return out_of_memory_ ? OutOfMemory() : absl::OkStatus();
 }
 
 void StreamSession::DropFinishedUnits() {
@@ -339,9 +304,7 @@ std::optional<StreamReply> StreamSession::TakeWeightGradient() {
   if (!class_sums_) return std::nullopt;
   if (weight_gradient_ == nullptr) {
     weight_gradient_ = std::make_shared<Buffer>(SizesOf(*plan_).grad_weight);
-    class_sums_->Write(*plan_, context_.labels, grad_output_,
-                       Divisor(plan_->options(), summary_->normalizer),
-                       ToDouble(summary_->loss_sum), weight_gradient_->data());
+    class_sums_->Write(*plan_, context_.labels, grad_output_, *summary_, weight_gradient_->data());
   }
   const size_t left = weight_gradient_->size() - weight_gradient_sent_;
   if (left == 0) return std::nullopt;

@@ -21,7 +21,9 @@
 #include "core/labels.h"
 #include "core/plan.h"
 #include "core/summary.h"
+#include "core/weight_values.h"
 #include "server/engine/memory_budget.h"
+#include "server/engine/stream_intake.h"
 #include "server/engine/stream_unit.h"
 #include "server/engine/worker_pool.h"
 
@@ -79,6 +81,10 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   /// The next reply, where there is one. The one with the summary is the last.
   std::optional<StreamReply> TakeReply();
 
+  /// OK, or why a task could not be evaluated: RESOURCE_EXHAUSTED, reason MEMORY_BUSY. Nothing goes
+  /// on after that.
+  [[nodiscard]] absl::Status status() const;
+
   /// To be called after the last reply: gives the budget back, though a task that has just ended
   /// may hold the session a little longer.
   void GiveBack();
@@ -90,17 +96,22 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   StreamSession(std::shared_ptr<const Plan> plan, const StreamLimits& limits, WorkerPool* pool,
                 std::function<void()> on_progress);
 
+  /// Makes what depends on the plan, its weight included.
+  void Begin(std::shared_ptr<const Plan> plan);
+
   // All below with mutex_ held, which `lock` gives up while bytes are copied: workers would wait.
+  void AppendWeight(absl::Span<const std::byte> bytes);
   absl::Status AppendToUnits(Operand operand, absl::Span<const std::byte> bytes,
                              std::unique_lock<std::mutex>* lock);
-  absl::Status AppendScalarGrad(absl::Span<const std::byte> bytes);
-  [[nodiscard]] absl::Status CheckSkew() const;
-  [[nodiscard]] absl::Status CheckLabelsLead() const;
-  [[nodiscard]] int64_t TotalBytes(Operand operand) const;
+  void AppendScalarGrad(absl::Span<const std::byte> bytes);
   [[nodiscard]] bool ScaleReady() const;
   void Schedule();
   void Submit(const std::shared_ptr<StreamUnit>& unit, StreamUnit::Range range);
   void DropFinishedUnits();
+  /// False where memory does not suffice to go on.
+  bool TakeResults(const std::shared_ptr<StreamUnit>& unit, StreamUnit::Range range,
+                   const RowTotals& totals);
+  void Fail();
   [[nodiscard]] bool Evaluated() const;
   StreamReply LastReply();
   std::optional<StreamReply> TakeWeightGradient();
@@ -108,7 +119,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   void RunTask(const std::shared_ptr<StreamUnit>& unit, StreamUnit::Range range, const Slab& slab,
                Scratch* scratch);
 
-  const std::shared_ptr<const Plan> plan_;
+  std::shared_ptr<const Plan> plan_;  // Another one once, when the weight is whole.
   const StreamLimits limits_;
   const UnitLayout layout_;
   WorkerPool* const pool_;
@@ -118,7 +129,9 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   int64_t unit_positions_ = 1;
   int64_t window_units_ = 1;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
+  StreamIntake intake_;
+  std::optional<WeightValues> weight_;  // Until it is whole.
   std::optional<Labels> labels_;
   std::optional<ClassSums> class_sums_;
   RowTotals totals_;
@@ -126,12 +139,12 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   bool scale_set_ = false;
   double grad_output_ = 1.0;
   std::array<std::byte, 8> scalar_grad_{};
-  std::array<int64_t, kOperands> received_{};  // Bytes.
   std::deque<std::shared_ptr<StreamUnit>> units_;
   int64_t first_unit_ = 0;  // Index of units_.front().
   int64_t in_flight_ = 0;
   bool closed_ = false;
   bool cancelled_ = false;
+  bool out_of_memory_ = false;
   bool last_taken_ = false;
   std::shared_ptr<Buffer> weight_gradient_;
   size_t weight_gradient_sent_ = 0;

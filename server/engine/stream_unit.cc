@@ -36,10 +36,10 @@ UnitLayout::UnitLayout(const Plan& plan) : inner(plan.inner()) {
   if (wanted.grad_input) output(Output::kGradInput) = plan.classes() * size(plan.input().dtype);
 }
 
-int64_t UnitLayout::BytesPerPosition() const {
-  int64_t bytes = 0;
-  for (const int64_t each : operand_bytes) bytes += each;
-  for (const int64_t each : output_bytes) bytes += each;
+uint64_t UnitLayout::BytesPerPosition() const {
+  uint64_t bytes = 0;  // Each is at most 8 bytes a class.
+  for (const int64_t each : operand_bytes) bytes += static_cast<uint64_t>(each);
+  for (const int64_t each : output_bytes) bytes += static_cast<uint64_t>(each);
   return bytes;
 }
 
@@ -53,7 +53,7 @@ absl::Span<std::byte> StreamUnit::Room(Operand operand, size_t most) {
 
 int64_t StreamUnit::Ready() const {
   int64_t ready = positions_;
-  for (size_t which = 0; which < kOperands; ++which) {
+  for (size_t which = 0; which < kUnitOperands; ++which) {
     const int64_t each = layout_.operand_bytes[which];
     if (each == 0) continue;
     // Operands with a class axis are whole by samples; an incoming gradient by positions.

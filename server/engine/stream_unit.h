@@ -15,9 +15,10 @@
 
 namespace lossd {
 
-/// Tensors that a stream receives.
-enum class Operand : uint8_t { kTarget, kGradOutput, kInput };
-inline constexpr size_t kOperands = 3;
+/// Tensors that a stream receives. The first three are cut by units; the weight comes before them.
+enum class Operand : uint8_t { kTarget, kGradOutput, kInput, kWeight };
+inline constexpr size_t kOperands = 4;
+inline constexpr size_t kUnitOperands = 3;
 
 /// Tensors that a stream sends. The first four are cut by units; the weight gradient comes last.
 enum class Output : uint8_t { kLoss, kLogSumExp, kGradTarget, kGradInput, kGradWeight };
@@ -28,12 +29,12 @@ inline constexpr size_t kUnitOutputs = 4;
 struct UnitLayout {
   explicit UnitLayout(const Plan& plan);
 
-  std::array<int64_t, kOperands> operand_bytes{};    ///< For each position.
-  std::array<int64_t, kUnitOutputs> output_bytes{};  ///< For each position.
+  std::array<int64_t, kUnitOperands> operand_bytes{};  ///< For each position.
+  std::array<int64_t, kUnitOutputs> output_bytes{};    ///< For each position.
   int64_t inner = 1;
 
   /// Bytes that a position takes in all buffers of a unit together.
-  [[nodiscard]] int64_t BytesPerPosition() const;
+  [[nodiscard]] uint64_t BytesPerPosition() const;
 };
 
 /// Not thread-safe, except that ranges handed out by TakeTask may be evaluated, and room for
@@ -79,8 +80,8 @@ class StreamUnit {
   UnitLayout layout_;
   int64_t first_position_;
   int64_t positions_;
-  std::array<Buffer, kOperands> operands_;
-  std::array<int64_t, kOperands> filled_{};
+  std::array<Buffer, kUnitOperands> operands_;
+  std::array<int64_t, kUnitOperands> filled_{};
   std::array<Buffer, kUnitOutputs> outputs_;
   std::array<int64_t, kUnitOutputs> sent_{};
   int64_t taken_ = 0;

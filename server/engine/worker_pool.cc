@@ -10,10 +10,18 @@ namespace lossd {
 
 WorkerPool::WorkerPool(int threads) {
   threads_.reserve(static_cast<size_t>(threads));
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
+  try {
+    for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
+  } catch (...) {
+    // A thread that is destroyed while it runs ends the process.
+    Join();
+    throw;
+  }
 }
 
-WorkerPool::~WorkerPool() {
+WorkerPool::~WorkerPool() { Join(); }
+
+void WorkerPool::Join() {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
@@ -28,26 +36,37 @@ void WorkerPool::Submit(const std::shared_ptr<Queue>& queue, Task task) {
     queue->tasks_.push_back(std::move(task));
     if (!queue->listed_) {
       queue->listed_ = true;
-      turns_.push_back(queue);
+      PushTurn(queue);
     }
   }
   wake_.notify_one();
+}
+
+void WorkerPool::PushTurn(std::shared_ptr<Queue> queue) {
+  Queue* const last = queue.get();
+  (first_ == nullptr ? first_ : last_->next_) = std::move(queue);
+  last_ = last;
+}
+
+std::shared_ptr<WorkerPool::Queue> WorkerPool::PopTurn() {
+  std::shared_ptr<Queue> queue = std::move(first_);
+  first_ = std::move(queue->next_);
+  return queue;
 }
 
 void WorkerPool::Work() {
   Scratch scratch;
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
-    wake_.wait(lock, [this] { return stopping_ || !turns_.empty(); });
-    if (turns_.empty()) return;
-    std::shared_ptr<Queue> queue = std::move(turns_.front());
-    turns_.pop_front();
+    wake_.wait(lock, [this] { return stopping_ || first_ != nullptr; });
+    if (first_ == nullptr) return;
+    std::shared_ptr<Queue> queue = PopTurn();
     Task task = std::move(queue->tasks_.front());
     queue->tasks_.pop_front();
     if (queue->tasks_.empty()) {
       queue->listed_ = false;
     } else {
-      turns_.push_back(queue);
+      PushTurn(queue);
     }
     lock.unlock();
     task(&scratch);

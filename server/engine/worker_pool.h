@@ -24,11 +24,13 @@ class WorkerPool {
   /// Tasks of one request, begun in order. Made by NewQueue.
   class Queue {
     friend class WorkerPool;
-    std::deque<Task> tasks_;  // Guarded by the pool's mutex, like listed_.
+    std::deque<Task> tasks_;  // Guarded by the pool's mutex, like all below.
     bool listed_ = false;
+    std::shared_ptr<Queue> next_;  // In turns.
   };
 
-  /// REQUIRES: threads >= 1.
+  /// REQUIRES: threads >= 1. Throws std::system_error where the system has not that many threads;
+  /// none is left running then.
   explicit WorkerPool(int threads);
   /// Runs what is queued, then joins.
   ~WorkerPool();
@@ -36,17 +38,24 @@ class WorkerPool {
   WorkerPool& operator=(const WorkerPool&) = delete;
 
   static std::shared_ptr<Queue> NewQueue() { return std::make_shared<Queue>(); }
-  /// Thread-safe; returns at once.
+  /// Thread-safe; returns at once. Throws std::bad_alloc; then the task will not run.
   void Submit(const std::shared_ptr<Queue>& queue, Task task);
 
   [[nodiscard]] int threads() const { return static_cast<int>(threads_.size()); }
 
  private:
   void Work();
+  /// Lets the threads run what is queued, and waits for their end.
+  void Join();
+
+  // The queues with tasks, each linked to the next one, so that going on needs no memory.
+  void PushTurn(std::shared_ptr<Queue> queue);
+  std::shared_ptr<Queue> PopTurn();
 
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<std::shared_ptr<Queue>> turns_;  // Queues with tasks; the front one is next.
+  std::shared_ptr<Queue> first_;
+  Queue* last_ = nullptr;
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };

@@ -102,6 +102,182 @@ TEST(Edges, LogSumExpOfIgnoredPositions) {
   EXPECT_DOUBLE_EQ(values[1], 1 + std::log(2.0));
 }
 
+/// One float64 position with probabilities.
+OwnedProblem Probabilities64(const std::vector<double>& x, const std::vector<double>& t) {
+  OwnedProblem problem;
+  const auto classes = static_cast<int64_t>(x.size());
+  problem.options.reduction = Reduction::kNone;
+  problem.outputs.grad_input = true;
+  problem.input = MakeTensor(DType::kFloat64, {1, classes}, x);
+  problem.target = MakeTensor(DType::kFloat64, {1, classes}, t);
+  return problem;
+}
+
+double Loss64(const OwnedProblem& problem) {
+  return Values(DType::kFloat64, RunBatch(problem)->loss)[0];
+}
+
+void ExpectGradient64(const OwnedProblem& problem, const std::vector<double>& expected) {
+  const auto gradient = Values(DType::kFloat64, RunBatch(problem)->grad_input);
+  ASSERT_EQ(gradient.size(), expected.size());
+  for (size_t c = 0; c < expected.size(); ++c) EXPECT_DOUBLE_EQ(gradient[c], expected[c]) << c;
+}
+
+// A finite result is finite whatever it takes to get there.
+TEST(Range, LogitsFurtherApartThanTheGreatestDouble) {
+  EXPECT_DOUBLE_EQ(Loss64(Probabilities64({1e308, -1e308, 0}, {.5, .25, .25})), 7.5e307);
+  OwnedProblem smoothed = MakeIndex(DType::kFloat64, {1, 3}, {1e308, -1e308, 0}, {0});
+  smoothed.options.label_smoothing = 0.1;
+  EXPECT_DOUBLE_EQ(Loss64(smoothed), 1e307);
+  OwnedProblem light = MakeIndex(DType::kFloat64, {1, 2}, {1e308, -1e308}, {1});
+  light.weight = MakeTensor(DType::kFloat64, {2}, {1e-300, 1e-300});
+  light.options.reduction = Reduction::kSum;
+  EXPECT_DOUBLE_EQ(Loss64(light), 2e8);
+  // Beyond the range indeed, and an infinite logit.
+  EXPECT_EQ(Loss64(MakeIndex(DType::kFloat64, {1, 2}, {1e308, -1e308}, {1})), kInf);
+  EXPECT_EQ(Loss64(Probabilities64({1e308, -kInf, 0}, {.5, .25, .25})), kInf);
+  EXPECT_EQ(Loss64(Probabilities64({1e308, -kInf, 0}, {.5, 0, .25})), 2.5e307);
+}
+
+TEST(Range, WeightsWhoseSumIsInfinite) {
+  OwnedProblem problem = MakeIndex(DType::kFloat64, {1, 3}, {0, 0, 0}, {0});
+  problem.weight = MakeTensor(DType::kFloat64, {3}, {1e308, 1e308, 1e308});
+  problem.options.label_smoothing = 0.1;
+  EXPECT_DOUBLE_EQ(Loss64(problem), 1.0986122886681098);
+  ExpectGradient64(problem, {-.6, .3, .3});
+}
+
+// Neither the losses' sum nor the weights' is a double; their quotient is.
+TEST(Range, MeanOfInfiniteSums) {
+  OwnedProblem problem = MakeIndex(DType::kFloat64, {3, 2}, {0, 0, 0, 0, 0, 0}, {0, 1, 0});
+  problem.weight = MakeTensor(DType::kFloat64, {2}, {1.5e308, 1e308});
+  problem.outputs.grad_weight = true;
+  const auto results = RunBatch(problem);
+  EXPECT_DOUBLE_EQ(Values(DType::kFloat64, results->loss)[0], std::log(2.0));
+  // s = RN(1 / 4e308) is subnormal, of 50 bits.
+  const auto gradient = Values(DType::kFloat64, results->grad_input);
+  EXPECT_NEAR(gradient[0], -.1875, 1e-14);
+  EXPECT_NEAR(gradient[2], .125, 1e-14);
+  // All losses are the same: the mean does not depend on the weights.
+  for (const double g : Values(DType::kFloat64, results->grad_weight)) EXPECT_NEAR(g, 0, 1e-320);
+  OwnedProblem equal = MakeIndex(DType::kFloat64, {2, 2}, {1, 0, 1, 0}, {0, 1});
+  equal.weight = MakeTensor(DType::kFloat64, {2}, {1.2e308, 1.2e308});
+  EXPECT_DOUBLE_EQ(Loss64(equal), std::log1p(std::exp(-1.0)) + .5);
+}
+
+TEST(Range, ProductsOfHugeAndTiny) {
+  // w t is beyond the range, w t (-l) is not.
+  OwnedProblem problem = Probabilities64({300, 0}, {1e200, 0});
+  problem.weight = MakeTensor(DType::kFloat64, {2}, {1e200, 1});
+  EXPECT_NEAR(Loss64(problem) / 1e269, 5.148200222412013, 1e-12);
+  // Nor is s (p M - m).
+  problem.grad_output = MakeTensor(DType::kFloat64, {1}, {1e-200});
+  const double tail = 5.148200222412013e-131;
+  const auto gradient = Values(DType::kFloat64, RunBatch(problem)->grad_input);
+  EXPECT_NEAR(gradient[0] / 1e200, -tail, 1e-16);
+  EXPECT_NEAR(gradient[1] / (1e200 * tail), 1, 1e-12);
+  // w g of a class index, likewise.
+  OwnedProblem sharp = MakeIndex(DType::kFloat64, {1, 2}, {300, 0}, {0});
+  sharp.options.reduction = Reduction::kSum;
+  sharp.weight = MakeTensor(DType::kFloat64, {2}, {1e200, 1});
+  sharp.grad_output = MakeTensor(DType::kFloat64, {}, {1e200});
+  const auto own = Values(DType::kFloat64, RunBatch(sharp)->grad_input);
+  EXPECT_NEAR(own[1] / 1e269, 5.148200222412013, 1e-12);
+  EXPECT_EQ(own[0], -own[1]);
+}
+
+TEST(Range, GradientsOfTargetAndWeight) {
+  OwnedProblem problem = Probabilities64({1e308, -1e308}, {1e200, .5});
+  problem.outputs.grad_target = problem.outputs.grad_weight = true;
+  problem.weight = MakeTensor(DType::kFloat64, {2}, {1, 1e200});
+  problem.grad_output = MakeTensor(DType::kFloat64, {1}, {1e-300});
+  const auto results = RunBatch(problem);
+  EXPECT_DOUBLE_EQ(Values(DType::kFloat64, results->grad_target)[1], 2e208);
+  EXPECT_DOUBLE_EQ(Values(DType::kFloat64, results->grad_weight)[1], 1e8);
+  OwnedProblem index = MakeIndex(DType::kFloat64, {1, 2}, {1e308, -1e308}, {1});
+  index.options.reduction = Reduction::kSum;
+  index.outputs.grad_weight = true;
+  index.weight = MakeTensor(DType::kFloat64, {2}, {1, 1});
+  index.grad_output = MakeTensor(DType::kFloat64, {}, {1e-300});
+  for (const double smoothing : {0.0, 0.5}) {
+    index.options.label_smoothing = smoothing;
+    const auto gradient = Values(DType::kFloat64, RunBatch(index)->grad_weight);
+    EXPECT_DOUBLE_EQ(gradient[1], 2e8 * (1 - smoothing / 2)) << smoothing;
+  }
+}
+
+// A factor that float32 flushes to 0 is no zero weight.
+TEST(Range, TinyWeightsAndScalesKeepTheirGradients) {
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    for (const double tiny : {0x1p-70, 0x1p-90, 0x1p-110}) {
+      for (const bool weighted : {false, true}) {
+        OwnedProblem problem = MakeIndex(dtype, {2, 3}, {0, 0, -1000, 0, 0, 0}, {0, -100});
+        problem.options.reduction = Reduction::kSum;
+        problem.weight = MakeTensor(dtype, {3}, std::vector<double>(3, weighted ? tiny : 1));
+        problem.grad_output = MakeTensor(dtype, {}, {weighted ? 1 : tiny});
+        const auto gradient = Values(dtype, RunBatch(problem)->grad_input);
+        EXPECT_EQ(gradient, (std::vector<double>{-tiny / 2, tiny / 2, 0, 0, 0, 0}));
+      }
+    }
+  }
+}
+
+/// No entry of a gradient exceeds the scale, which some reach.
+void CheckProbabilities(DType dtype, int64_t classes, bool strided, bool probabilities) {
+  std::mt19937_64 random(static_cast<uint64_t>(classes));
+  std::uniform_real_distribution<double> uniform(-450, 450);
+  constexpr int64_t kRows = 64;
+  const auto count = static_cast<size_t>(kRows * classes);
+  std::vector<double> x(count);
+  for (double& value : x) value = uniform(random);
+  std::vector<double> labels(kRows);
+  for (double& label : labels)
+    label = static_cast<double>(random() % static_cast<uint64_t>(classes));
+  Shape shape = {kRows, classes};
+  if (strided) shape = {1, classes, kRows};
+  OwnedProblem problem;
+  problem.options.reduction = Reduction::kNone;
+  problem.outputs.grad_input = true;
+  problem.input = MakeTensor(dtype, shape, x);
+  const Shape positions = strided ? Shape{1, kRows} : Shape{kRows};
+  problem.target = MakeTensor(DType::kInt64, positions, labels);
+  if (probabilities) {
+    std::vector<double> t(count);
+    for (int64_t n = 0; n < kRows; ++n) {
+      const auto y = static_cast<int64_t>(labels[static_cast<size_t>(n)]);
+      t[static_cast<size_t>(strided ? y * kRows + n : n * classes + y)] = 1;
+    }
+    problem.target = MakeTensor(dtype, shape, t);
+  }
+  for (const double scale : {1.0, 0.7, -1.9}) {
+    problem.grad_output =
+        MakeTensor(dtype, positions, std::vector<double>(static_cast<size_t>(kRows), scale));
+    const double most = std::abs(Values(dtype, problem.grad_output->bytes)[0]);
+    double greatest = 0;
+    for (const double g : Values(dtype, RunBatch(problem)->grad_input)) {
+      greatest = std::max(greatest, std::abs(g));
+    }
+    EXPECT_EQ(greatest, most) << Name(dtype) << ", " << classes << " classes, strided " << strided
+                              << ", probabilities " << probabilities;
+  }
+}
+
+// A probability is never above 1, whoever has it and wherever it lies.
+TEST(Range, ProbabilitiesAreAtMostOne) {
+  OwnedProblem problem = MakeIndex(DType::kFloat32, {1, 3}, {-431, 279, 427}, {0});
+  const auto gradient = Values(DType::kFloat32, RunBatch(problem)->grad_input);
+  EXPECT_EQ(gradient, (std::vector<double>{-1, 0, 1}));
+  for (const DType dtype : {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBFloat16}) {
+    for (const int64_t classes : {2, 3, 17, 64, 65, 200, 1500}) {
+      for (const bool strided : {false, true}) {
+        for (const bool probabilities : {false, true}) {
+          CheckProbabilities(dtype, classes, strided, probabilities);
+        }
+      }
+    }
+  }
+}
+
 TEST(Batch, ByteCountsThatLie) {
   OwnedProblem problem = MakeIndex(DType::kFloat32, {1, 2}, {1, 2}, {0});
   problem.input.bytes.pop_back();

@@ -21,7 +21,7 @@
 namespace lossd {
 namespace {
 
-constexpr uint64_t kGolden = 0xefa80929764a16d6;
+constexpr uint64_t kGolden = 0x06f1155f8b9d9fd9;
 
 /// FNV-1a over values as bits.
 class Hash {

@@ -4,12 +4,16 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstddef>
 #include <functional>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "core/error.h"
+#include "core/weight_values.h"
 #include "tests/support/problem.h"
 
 namespace lossd::testing {
@@ -89,6 +93,11 @@ std::vector<BadCase> BadShapes() {
        [](auto* p) {
          MakeProbabilities(p);
          p->target.spec.dtype = DType::kFloat64;
+       },
+       "target.dtype", "DTYPE_MISMATCH"},
+      {"class indices as floats",
+       [](auto* p) {
+         p->target = MakeTensor(DType::kFloat64, {2}, {0, 2});
        },
        "target.dtype", "DTYPE_MISMATCH"},
       {"class axis too great", [](auto* p) { p->options.class_axis = 2; },
@@ -184,6 +193,68 @@ void ExpectRefused(const std::vector<BadCase>& cases) {
 
 TEST(Plan, RefusesBadShapes) { ExpectRefused(BadShapes()); }
 TEST(Plan, RefusesBadOptions) { ExpectRefused(BadOptions()); }
+
+std::string Refusal(const OwnedProblem& problem) {
+  return std::string(Plan::Create(problem.problem()).status().message());
+}
+
+TEST(Plan, SaysWhatATargetCouldBe) {
+  OwnedProblem problem = Good();
+  problem.target = MakeTensor(DType::kFloat64, {2}, {0, 2});
+  EXPECT_EQ(Refusal(problem),
+            "target.dtype: expected class indices of an integer type, or probabilities of shape "
+            "(2, 3), got float64 of shape (2)");
+  problem.target = MakeTensor(DType::kInt32, {2, 3}, {1, 0, 0, 0, 0, 1});
+  EXPECT_EQ(Refusal(problem),
+            "target.shape: expected (2), class indices of an input (2, 3) whose classes lie along "
+            "axis 1 (class_axis), got (2, 3); probabilities are of a floating type");
+}
+
+TEST(Plan, NamesTheAxisThatALabelsShapeFits) {
+  OwnedProblem problem;
+  problem.input.spec = {DType::kFloat32, {2, 5, 3}};
+  problem.target.spec = {DType::kInt64, {2, 5}};
+  EXPECT_EQ(Refusal(problem),
+            "target.shape: expected (2, 3), class indices of an input (2, 5, 3) whose classes lie "
+            "along axis 1 (class_axis), got (2, 5); class_axis = -1 fits it");
+  problem.target.spec.shape = {5, 3};
+  EXPECT_NE(Refusal(problem).find("got (5, 3); class_axis = 0 fits it"), std::string::npos);
+  problem.options.class_axis = -1;
+  EXPECT_NE(Refusal(problem).find("along axis 2 (class_axis), got (5, 3); class_axis = 0 fits it"),
+            std::string::npos);
+  problem.target.spec.shape = {5};
+  EXPECT_EQ(Refusal(problem).find("fits"), std::string::npos);
+}
+
+TEST(Plan, IsCompletedByAWeightThatFollows) {
+  OwnedProblem problem = Good();
+  problem.weight = MakeTensor(DType::kFloat32, {3}, {0.25, 2, 1e-30});
+  const auto whole = problem.plan();
+  Problem stated = problem.problem();
+  stated.weight->bytes = {};
+  stated.weight_follows = true;
+  const auto pending = Plan::Create(stated);
+  ASSERT_TRUE(pending.ok()) << pending.status();
+  EXPECT_TRUE((*pending)->weight_follows());
+  EXPECT_TRUE((*pending)->has_weight());
+  for (size_t cut = 0; cut <= 12; ++cut) {
+    WeightValues values(DType::kFloat32, 3);
+    const absl::Span<const std::byte> bytes = problem.weight->bytes;
+    values.Append(bytes.first(cut));
+    EXPECT_EQ(values.Full(), cut == 12);
+    values.Append(bytes.subspan(cut));
+    ASSERT_TRUE(values.Full());
+    const auto plan = (*pending)->WithWeight(std::move(values));
+    EXPECT_FALSE(plan->weight_follows());
+    EXPECT_TRUE(plan->has_weight());
+    EXPECT_EQ(plan->weight(), whole->weight()) << cut;
+    EXPECT_EQ(plan->weight_sum(), whole->weight_sum()) << cut;
+  }
+  // All else is checked before a byte comes.
+  stated.weight->spec.shape = {4};
+  EXPECT_EQ(GetErrorDetail(Plan::Create(stated).status()).field,
+            "criterion.cross_entropy.weight.shape");
+}
 
 TEST(Plan, AllowsWhatIsOddButRight) {
   OwnedProblem problem = Good();

@@ -110,7 +110,7 @@ def leak_growth(binaries, full, environment=None):
                 done += bench(binaries, server.unix, "--shape=64,20000", "--grad", "--transport=stream", "--warmup=0",
                               "--concurrency=2", "--duration=1")["calls"]
         def held():
-            # An idle server gives freed memory back, over five seconds.
+            # An idle server gives freed memory back, over a second.
             time.sleep(8)
             return server.memory_mib("VmRSS")
 

@@ -2,10 +2,11 @@
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
-#include <random>
 #include <string>
+#include <tuple>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "core/error.h"
 #include "google/rpc/error_details.pb.h"
 #include "proto/codec/problem_codec.h"
@@ -95,6 +96,40 @@ TEST(Codec, RefusesBadMessagesByField) {
   EXPECT_EQ(GetErrorDetail(parsed.status()).reason, "SHARED_MEMORY_UNAVAILABLE");
 }
 
+TEST(Codec, AWeightWithoutDataFollowsInAStreamOnly) {
+  const std::string weight = "criterion { cross_entropy { weight { dtype: 1 shape: 2 } } }";
+  auto request = Parse<v1::EvaluateRequest>(kGood);
+  request.MergeFrom(Parse<v1::EvaluateRequest>(weight));
+  const auto parsed = ParseRequest(request, {});
+  EXPECT_EQ(GetErrorDetail(parsed.status()).field, "criterion.cross_entropy.weight");
+  EXPECT_EQ(GetErrorDetail(parsed.status()).reason, "FIELD_MISSING");
+  const std::string tensors = "input { dtype: 1 shape: [4, 2] } target { dtype: 8 shape: 4 }";
+  const auto plan = ParseHeader(Parse<v1::EvaluateStreamHeader>(weight + tensors), {});
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_TRUE((*plan)->weight_follows());
+  const auto whole = ParseHeader(
+      Parse<v1::EvaluateStreamHeader>(
+          "criterion { cross_entropy { weight { shape: 2 float_values { values: [1, 2] } } } }" +
+          tensors),
+      {});
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_FALSE((*whole)->weight_follows());
+  for (const auto& [spec, field, reason] :
+       {std::tuple{"dtype: 1 shape: 3", ".shape", "SHAPE_MISMATCH"},
+        std::tuple{"dtype: 2 shape: 2", ".dtype", "DTYPE_MISMATCH"},
+        std::tuple{"shape: 2", ".dtype", "DTYPE_MISSING"},
+        std::tuple{"dtype: 1 shape: -2", ".shape", "SIZE_NEGATIVE"}}) {
+    const auto bad =
+        ParseHeader(Parse<v1::EvaluateStreamHeader>(absl::StrCat(
+                        "criterion { cross_entropy { weight { ", spec, " } } }", tensors)),
+                    {});
+    EXPECT_EQ(GetErrorDetail(bad.status()).field,
+              absl::StrCat("header.criterion.cross_entropy.weight", field))
+        << spec;
+    EXPECT_EQ(GetErrorDetail(bad.status()).reason, reason) << spec;
+  }
+}
+
 TEST(Codec, HeaderPathsBeginWithHeader) {
   const auto header = Parse<v1::EvaluateStreamHeader>(R"(
     criterion { cross_entropy { label_smoothing: 2 } }
@@ -120,46 +155,10 @@ TEST(Codec, TensorsRoundTripRawAndTyped) {
   }
 }
 
-TEST(Codec, SummariesRoundTrip) {
-  for (uint64_t seed = 0; seed < 50; ++seed) {
-    std::mt19937_64 random(seed);
-    const auto results = RunBatch(RandomProblem(&random));
-    v1::Summary wire;
-    ToWire(results->summary, &wire);
-    const auto back = ParseSummary(wire, "summary");
-    ASSERT_TRUE(back.ok()) << back.status();
-    Results other = *results;
-    other.summary = *back;
-    EXPECT_EQ(Difference(*results, other), "");
-    EXPECT_TRUE(Combine({*back, *back}).ok());
-  }
-}
-
-TEST(Codec, BadSummaries) {
-  v1::Summary good;
-  std::mt19937_64 random(1);
-  ToWire(RunBatch(RandomProblem(&random))->summary, &good);
-  const auto reason = [](const v1::Summary& wire) {
-    return GetErrorDetail(ParseSummary(wire, "summaries[0]").status()).reason;
-  };
-  EXPECT_EQ(reason(good), "");
-  v1::Summary bad = good;
-  bad.mutable_loss_sum()->set_units(std::string(1000, 'x'));
-  EXPECT_EQ(reason(bad), "SUMMARY_OVERFLOW");
-  bad = good;
-  bad.set_dtype(v1::DATA_TYPE_INT8);
-  EXPECT_EQ(reason(bad), "DTYPE_UNSUPPORTED");
-  bad = good;
-  bad.clear_target_kind();
-  EXPECT_EQ(reason(bad), "ENUM_UNKNOWN");
-  bad = good;
-  bad.clear_criterion();
-  EXPECT_EQ(reason(bad), "FIELD_MISSING");
-}
-
 TEST(StatusBridge, DetailsTravelBothWays) {
   absl::Status status = InvalidField("input.shape", "SHAPE_MISMATCH", "expected this");
   SetErrorDetail(&status, {"", "", 1.5});
+  status = WithMetadata(status, LimitMetadata("max_classes", 10, 12));
   const grpc::Status wire = ToGrpc(status);
   EXPECT_EQ(wire.error_code(), grpc::INVALID_ARGUMENT);
   google::rpc::Status proto;
@@ -170,8 +169,12 @@ TEST(StatusBridge, DetailsTravelBothWays) {
   ASSERT_EQ(proto.details_size(), 3);
   ASSERT_TRUE(proto.details(0).UnpackTo(&bad));
   EXPECT_EQ(bad.field_violations(0).field(), "input.shape");
+  EXPECT_EQ(bad.field_violations(0).description(), "expected this");
+  EXPECT_EQ(proto.message(), "input.shape: expected this");
   ASSERT_TRUE(proto.details(1).UnpackTo(&info));
   EXPECT_EQ(info.domain(), "lossd.v1");
+  EXPECT_EQ(info.metadata().at("limit"), "max_classes");
+  EXPECT_EQ(info.metadata().size(), 3U);
   ASSERT_TRUE(proto.details(2).UnpackTo(&retry));
   EXPECT_EQ(retry.retry_delay().nanos(), 500000000);
   const absl::Status back = FromGrpc(wire);
@@ -179,8 +182,41 @@ TEST(StatusBridge, DetailsTravelBothWays) {
   EXPECT_EQ(GetErrorDetail(back).field, "input.shape");
   EXPECT_EQ(GetErrorDetail(back).reason, "SHAPE_MISMATCH");
   EXPECT_EQ(GetErrorDetail(back).retry_after_s, 1.5);
+  const ErrorMetadata metadata = {{"limit", "max_classes"}, {"limit_value", "10"}, {"value", "12"}};
+  EXPECT_EQ(GetErrorDetail(back).metadata, metadata);
   EXPECT_TRUE(FromGrpc(grpc::Status::OK).ok());
   EXPECT_EQ(FromGrpc({grpc::UNAVAILABLE, "gone"}).code(), absl::StatusCode::kUnavailable);
+}
+
+// What is asked for and what was expected is there for programs too, whatever prefix the path gets.
+TEST(StatusBridge, MetadataSaysLimitAndValue) {
+  const auto metadata = [](const absl::Status& status) {
+    const ErrorDetail before = GetErrorDetail(status);
+    const ErrorDetail detail = GetErrorDetail(WithFieldPrefix(status, "request."));
+    EXPECT_EQ(detail.metadata, before.metadata);
+    EXPECT_EQ(detail.reason, before.reason);
+    EXPECT_EQ(detail.field, "request." + before.field);
+    return detail.metadata;
+  };
+  const auto of = [&metadata](const std::string& change, const PlanLimits& limits) {
+    auto request = Parse<v1::EvaluateRequest>(kGood);
+    request.MergeFrom(Parse<v1::EvaluateRequest>(change));
+    return metadata(ParseRequest(request, limits).status());
+  };
+  PlanLimits limits = {1, 1, 1};
+  EXPECT_EQ(of("", limits), LimitMetadata("max_rank", 1, 2));
+  limits.max_rank = 2;
+  EXPECT_EQ(of("", limits), LimitMetadata("max_classes", 1, 2));
+  limits.max_classes = 2;
+  EXPECT_EQ(of("", limits), LimitMetadata("max_positions", 1, 2));
+  EXPECT_EQ(of("input { float_values { values: 5 } }", {}), ExpectedMetadata(4, 5));
+  EXPECT_EQ(of(R"(input { dtype: 1 raw: "abc" })", {}), ExpectedMetadata(16, 3));
+  auto request = Parse<v1::EvaluateRequest>(kGood);
+  request.mutable_target()->set_dtype(v1::DATA_TYPE_UINT8);
+  request.mutable_target()->mutable_int64_values()->set_values(1, -7);
+  const ErrorMetadata value = {{"position", "1"}, {"value", "-7"}};
+  EXPECT_EQ(metadata(ParseRequest(request, {}).status()), value);
+  EXPECT_EQ(of("criterion { reduction: 77 }", {}), (ErrorMetadata{{"value", "77"}}));
 }
 
 }  // namespace

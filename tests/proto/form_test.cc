@@ -19,6 +19,7 @@
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/request_form.h"
+#include "proto/codec/summary_codec.h"
 #include "proto/codec/tensor_codec.h"
 #include "proto/codec/wire_read.h"
 #include "proto/codec/wire_write.h"
@@ -235,7 +236,7 @@ TEST(WireRead, SummariesAsProtobufReads) {
       ++read;
       v1::Summary wire;
       ASSERT_TRUE(wire.ParseFromString(changed)) << "seed " << seed << ", byte " << i;
-      const auto parsed = ParseSummary(wire, "summary");
+      const auto parsed = DecodeSummary(wire, "summary");
       ASSERT_TRUE(parsed.ok()) << parsed.status();
       ASSERT_EQ(Encoded(summary), Encoded(*parsed)) << "seed " << seed << ", byte " << i;
     }

@@ -16,10 +16,11 @@ namespace {
 using Request = v1::EvaluateStreamRequest;
 
 /// Reads from buffers of so many bytes.
-absl::Status Read(const std::string& bytes, int block, WireFields* fields) {
+absl::Status Read(const std::string& bytes, int block, WireFields* fields,
+                  WireFields::Unknown unknown = WireFields::Unknown::kRefuse) {
   google::protobuf::io::ArrayInputStream stream(bytes.data(), static_cast<int>(bytes.size()),
                                                 block);
-  return WireFields::Read(&stream, kStreamRequestSubmessages, fields);
+  return WireFields::Read(&stream, *Request::descriptor(), unknown, fields);
 }
 
 Request Sample() {
@@ -72,18 +73,29 @@ TEST(WireFields, RepeatsCountAsInProtobuf) {
   EXPECT_EQ(header.SerializeAsString(), merged.header().SerializeAsString());
 }
 
-TEST(WireFields, UnknownFieldsAreSkipped) {
-  // Field 9 as a varint, field 200 as bytes, field 15 as a 32-bit number.
-  const std::string unknown = std::string("\x48\x05", 2) +
-                              std::string(
-                                  "\xc2\x0c\x03"
-                                  "abc",
-                                  6) +
-                              std::string("\x7d\x01\x02\x03\x04", 5);
-  WireFields fields;
-  const std::string bytes = unknown + Sample().SerializeAsString() + unknown;
-  ASSERT_TRUE(Read(bytes, 5, &fields).ok());
-  EXPECT_EQ(fields.Joined(Request::kInputFieldNumber), Sample().input());
+TEST(WireFields, UnknownFieldsAreRefusedOrSkipped) {
+  using Unknown = WireFields::Unknown;
+  // Field 9 as a varint, field 200 as bytes, field 14 as a group of one number.
+  for (const std::string& unknown : {std::string("\x48\x05"),
+                                     std::string("\xc2\x0c\x03"
+                                                 "abc"),
+                                     std::string("\x73\x08\x01\x74")}) {
+    const std::string sample = Sample().SerializeAsString();
+    for (const std::string& bytes : {unknown + sample, sample + unknown}) {
+      WireFields skipped;
+      ASSERT_TRUE(Read(bytes, 5, &skipped, Unknown::kSkip).ok());
+      EXPECT_EQ(skipped.Joined(Request::kInputFieldNumber), Sample().input());
+      WireFields refused;
+      EXPECT_EQ(GetErrorDetail(Read(bytes, 5, &refused)).reason, "FIELD_UNKNOWN");
+    }
+  }
+  // The input as a 32-bit number is no input.
+  const std::string number = Sample().SerializeAsString() + std::string("\x7d\x01\x02\x03\x04");
+  WireFields skipped;
+  ASSERT_TRUE(Read(number, 5, &skipped, Unknown::kSkip).ok());
+  EXPECT_EQ(skipped.Joined(Request::kInputFieldNumber), Sample().input());
+  WireFields refused;
+  EXPECT_EQ(GetErrorDetail(Read(number, 5, &refused)).reason, "MALFORMED_MESSAGE");
 }
 
 // A message that is cut anywhere is refused or, between two fields, a message of less; protobuf's

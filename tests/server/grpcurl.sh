@@ -3,10 +3,11 @@
 # example from JSON with typed values.
 #   grpcurl.sh BIN_DIRECTORY GRPCURL
 set -euo pipefail
-log=$(mktemp)
+scratch=$(mktemp -d)
+log=$scratch/log
 "$1/lossd" --listen 127.0.0.1:0 2> "$log" &
 server=$!
-trap 'kill $server 2> /dev/null; wait $server 2> /dev/null; rm -f "$log"' EXIT
+trap 'kill $server 2> /dev/null; wait $server 2> /dev/null; rm -rf "$scratch"' EXIT
 address=
 for _ in $(seq 100); do
   address=$(sed -n 's/.*listen=\([0-9.:]*\) .*/\1/p' "$log")
@@ -19,6 +20,10 @@ services=$("$2" -plaintext "$address" list)
 expect '^lossd.v1.LossService$' "$services"
 expect '^grpc.health.v1.Health$' "$services"
 expect 'rpc EvaluateStream' "$("$2" -plaintext "$address" describe lossd.v1.LossService)"
+# The descriptor set that it gives is all that protoc needs.
+"$2" -plaintext -protoset-out "$scratch/lossd.binpb" "$address" describe lossd.v1.LossService > "$scratch/text"
+protoc --descriptor_set_in="$scratch/lossd.binpb" --python_out="$scratch" lossd/v1/service.proto
+[ -s "$scratch/lossd/v1/service_pb2.py" ]
 answer=$("$2" -plaintext -d '{
   "criterion": {"crossEntropy": {"ignoreIndex": 0}, "reduction": "REDUCTION_NONE"},
   "input": {"shape": [2, 2], "floatValues": {"values": [-0.9390, -0.6169, -0.7700, 0.3602]}},
@@ -35,4 +40,4 @@ expect 'InvalidArgument' "$error"
 expect 'expected a class in \[0, 2)' "$error"
 expect 'LABEL_OUT_OF_RANGE' "$error"
 expect 'SERVING' "$("$2" -plaintext "$address" grpc.health.v1.Health/Check)"
-echo "grpcurl: list, describe, Evaluate, an error with details, health: passed"
+echo "grpcurl: list, describe, a descriptor set, Evaluate, an error with details, health: passed"

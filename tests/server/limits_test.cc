@@ -36,11 +36,13 @@ ServerOptions Impatient() {
   return options;
 }
 
-/// The call has ended for this reason, soon after its time, and nothing is left of it.
-void ExpectEnded(const absl::Status& status, const std::string& reason, Clock::time_point begin,
-                 TestServer* server) {
+/// The call has ended for this reason, in these words, soon after its time, and nothing is left of
+/// it.
+void ExpectEnded(const absl::Status& status, const std::string& reason, const std::string& text,
+                 Clock::time_point begin, TestServer* server) {
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
   EXPECT_EQ(GetErrorDetail(status).reason, reason) << status;
+  EXPECT_NE(status.message().find(text), absl::string_view::npos) << status;
   EXPECT_LT(Clock::now() - begin, std::chrono::seconds(3));
   EXPECT_TRUE(server->MemoryIsBack());
   EXPECT_TRUE(CallUnary(&server->stub(), Ones(3, 4)).ok());
@@ -48,18 +50,22 @@ void ExpectEnded(const absl::Status& status, const std::string& reason, Clock::t
 
 /// Reads from a stream on which nothing more is sent, until the server ends it.
 template <typename Stream, typename Reply>
-void ExpectSilenceEnds(Stream* stream, Reply reply, const std::string& reason, TestServer* server) {
+void ExpectSilenceEnds(Stream* stream, Reply reply, const std::string& reason,
+                       const std::string& text, TestServer* server) {
   const auto begin = Clock::now();
   EXPECT_FALSE(stream->Read(&reply));
-  ExpectEnded(FromGrpc(stream->Finish()), reason, begin, server);
+  ExpectEnded(FromGrpc(stream->Finish()), reason, text, begin, server);
 }
+
+constexpr char kIdle[] = "no byte was read or written for 300ms";
 
 TEST(Limits, AStreamWithoutAHeader) {
   TestServer server(Impatient());
   grpc::ClientContext context;
   SetDeadline(&context);
   const auto stream = server.stub().EvaluateStream(&context);
-  ExpectSilenceEnds(stream.get(), v1::EvaluateStreamResponse(), "HEADER_WAIT", &server);
+  ExpectSilenceEnds(stream.get(), v1::EvaluateStreamResponse(), "HEADER_WAIT",
+                    "header: expected it within 300ms", &server);
 }
 
 TEST(Limits, AStreamThatStops) {
@@ -71,7 +77,7 @@ TEST(Limits, AStreamThatStops) {
   *message.mutable_header() = MakeHeader(Ones(100, 10));
   message.set_target(std::string(17, '\0'));
   ASSERT_TRUE(stream->Write(message));
-  ExpectSilenceEnds(stream.get(), v1::EvaluateStreamResponse(), "IDLE_STREAM", &server);
+  ExpectSilenceEnds(stream.get(), v1::EvaluateStreamResponse(), "IDLE_STREAM", kIdle, &server);
 }
 
 TEST(Limits, ManyWithoutARequest) {
@@ -79,7 +85,59 @@ TEST(Limits, ManyWithoutARequest) {
   grpc::ClientContext context;
   SetDeadline(&context);
   const auto stream = server.stub().EvaluateMany(&context);
-  ExpectSilenceEnds(stream.get(), v1::EvaluateManyResponse(), "IDLE_STREAM", &server);
+  ExpectSilenceEnds(stream.get(), v1::EvaluateManyResponse(), "HEADER_WAIT",
+                    "expected a request within 300ms", &server);
+}
+
+TEST(Limits, ManyThatStops) {
+  TestServer server(Impatient());
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  const auto stream = server.stub().EvaluateMany(&context);
+  v1::EvaluateManyRequest message;
+  *message.mutable_request() = MakeRequest(Ones(3, 4));
+  ASSERT_TRUE(stream->Write(message));
+  v1::EvaluateManyResponse answer;
+  ASSERT_TRUE(stream->Read(&answer));
+  ExpectSilenceEnds(stream.get(), answer, "IDLE_STREAM", kIdle, &server);
+}
+
+TEST(Limits, NoneIsNone) {
+  ServerOptions options;
+  options.header_wait = absl::InfiniteDuration();
+  options.idle_stream = absl::InfiniteDuration();
+  TestServer server(options);
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  const auto stream = server.stub().EvaluateMany(&context);
+  v1::EvaluateManyRequest message;
+  *message.mutable_request() = MakeRequest(Ones(3, 4));
+  for (int i = 0; i < 2; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(400));
+    ASSERT_TRUE(stream->Write(message));
+    v1::EvaluateManyResponse answer;
+    ASSERT_TRUE(stream->Read(&answer));
+  }
+  stream->WritesDone();
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+// Clients there are whose call to open a stream returns with the server's headers.
+TEST(Limits, HeadersComeToAClientThatWaitsForThem) {
+  TestServer server;
+  const auto expect_at_once = [](auto* stream, grpc::ClientContext* context) {
+    const auto begin = Clock::now();
+    stream->WaitForInitialMetadata();
+    EXPECT_LT(Clock::now() - begin, std::chrono::seconds(3));
+    context->TryCancel();
+    stream->Finish();
+  };
+  grpc::ClientContext of_many;
+  SetDeadline(&of_many);
+  expect_at_once(server.stub().EvaluateMany(&of_many).get(), &of_many);
+  grpc::ClientContext of_stream;
+  SetDeadline(&of_stream);
+  expect_at_once(server.stub().EvaluateStream(&of_stream).get(), &of_stream);
 }
 
 // Reads nothing: the server stops reading in its turn, and ends the stream. What the client gets

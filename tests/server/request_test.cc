@@ -22,6 +22,13 @@
 namespace lossd::testing {
 namespace {
 
+/// A reservation of a budget without bounds.
+MemoryBudget::Reservation* Unbounded() {
+  static MemoryBudget budget(uint64_t{1} << 40U);
+  static MemoryBudget::Reservation held = budget.Reserve(0).value();
+  return &held;
+}
+
 /// The message in slices that end at every `piece` bytes.
 grpc::ByteBuffer InPieces(const std::string& message, size_t piece) {
   std::vector<grpc::Slice> slices;
@@ -56,13 +63,13 @@ TEST(RequestReader, ParsesOnceAndThenRecognizes) {
     const OwnedProblem problem = RandomProblem(&random);
     const std::string message = MakeRequest(problem).SerializeAsString();
     const std::string many = ManyMessage(seed, MakeRequest(problem));
-    ASSERT_TRUE(ReadRequest(InPieces(message, 1000), {}, &forms).ok());
+    ASSERT_TRUE(ReadRequest(InPieces(message, 1000), {}, &forms, Unbounded()).ok());
     for (const size_t piece : {size_t{7}, message.size()}) {
-      const auto request = ReadRequest(InPieces(message, piece), {}, &forms);
+      const auto request = ReadRequest(InPieces(message, piece), {}, &forms, Unbounded());
       ASSERT_TRUE(request.ok()) << request.status();
       EXPECT_TRUE(request->message == nullptr);
       ExpectRequest(problem, *request);
-      const auto one = ReadManyRequest(InPieces(many, piece), {}, &forms);
+      const auto one = ReadManyRequest(InPieces(many, piece), {}, &forms, Unbounded());
       ASSERT_TRUE(one.ok() && one->request.ok());
       EXPECT_TRUE(one->request->message == nullptr);
       EXPECT_EQ(one->id, seed);
@@ -81,12 +88,12 @@ TEST(RequestReader, PartsOfARequestAreMerged) {
   change.mutable_criterion()->set_reduction(v1::REDUCTION_SUM);
   const std::string whole = ManyMessage(3, MakeRequest(problem));
   for (int i = 0; i < 3; ++i) {
-    const auto plain = ReadManyRequest(InPieces(whole, whole.size()), {}, &forms);
+    const auto plain = ReadManyRequest(InPieces(whole, whole.size()), {}, &forms, Unbounded());
     ASSERT_TRUE(plain.ok() && plain->request.ok());
     EXPECT_EQ(plain->request->message == nullptr, i > 0);
     ExpectRequest(problem, *plain->request);
     const std::string message = whole + ManyMessage(4, change);
-    const auto merged = ReadManyRequest(InPieces(message, message.size()), {}, &forms);
+    const auto merged = ReadManyRequest(InPieces(message, message.size()), {}, &forms, Unbounded());
     ASSERT_TRUE(merged.ok() && merged->request.ok());
     EXPECT_TRUE(merged->request->message != nullptr);
     EXPECT_EQ(merged->id, 4U);
@@ -101,18 +108,20 @@ TEST(RequestReader, ErrorsAreNotKept) {
   const std::string bad = MakeRequest(problem).SerializeAsString();
   const std::string many = ManyMessage(3, MakeRequest(problem));
   for (int i = 0; i < 3; ++i) {
-    const auto request = ReadRequest(InPieces(bad, bad.size()), {}, &forms);
+    const auto request = ReadRequest(InPieces(bad, bad.size()), {}, &forms, Unbounded());
     EXPECT_EQ(GetErrorDetail(request.status()).reason, "LABEL_SMOOTHING_RANGE");
-    const auto one = ReadManyRequest(InPieces(many, many.size()), {}, &forms);
+    const auto one = ReadManyRequest(InPieces(many, many.size()), {}, &forms, Unbounded());
     ASSERT_TRUE(one.ok());
     EXPECT_EQ(GetErrorDetail(one->request.status()).field,
               "request.criterion.cross_entropy.label_smoothing");
     const std::string broken[] = {bad.substr(0, bad.size() - 1), std::string(3, '\xFF')};
     for (const std::string& message : broken) {
-      EXPECT_EQ(GetErrorDetail(ReadRequest(InPieces(message, 100), {}, &forms).status()).reason,
-                "MALFORMED_MESSAGE");
+      EXPECT_EQ(
+          GetErrorDetail(ReadRequest(InPieces(message, 100), {}, &forms, Unbounded()).status())
+              .reason,
+          "MALFORMED_MESSAGE");
     }
-    const auto none = ReadManyRequest(InPieces(many.substr(0, 40), 100), {}, &forms);
+    const auto none = ReadManyRequest(InPieces(many.substr(0, 40), 100), {}, &forms, Unbounded());
     EXPECT_EQ(GetErrorDetail(none.status()).reason, "MALFORMED_MESSAGE");
   }
 }
@@ -136,7 +145,7 @@ Held Evaluate(const OwnedProblem& problem, bool cancelled) {
     context.budget = &budget;
     context.forms = &forms;
     const std::string message = MakeRequest(problem).SerializeAsString();
-    auto request = ReadRequest(InPieces(message, message.size()), {}, &forms);
+    auto request = ReadRequest(InPieces(message, message.size()), {}, &forms, Unbounded());
     EvaluateRequestAsync(context, *std::move(request), *budget.Reserve(message.size()),
                          std::make_shared<std::atomic<bool>>(cancelled),
                          [&](const absl::Status& status, std::vector<grpc::Slice> slices) {
@@ -198,7 +207,7 @@ TEST(RequestEvaluation, SmallAnswersHoldWhatIsLentAndNoMore) {
   context.forms = &forms;
   const auto evaluate = [&](const OwnedProblem& problem) {
     const std::string message = MakeRequest(problem).SerializeAsString();
-    auto request = ReadRequest(InPieces(message, message.size()), {}, &forms);
+    auto request = ReadRequest(InPieces(message, message.size()), {}, &forms, Unbounded());
     EXPECT_TRUE(IsSmall(*request));
     return EvaluateSmallRequest(context, *std::move(request), {});
   };

@@ -16,6 +16,7 @@
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"
+#include "proto/codec/summary_codec.h"
 #include "tests/support/problem.h"
 
 namespace lossd::testing {
@@ -130,6 +131,75 @@ TEST_F(ServiceTest, ManyWithoutAProblem) {
               "FIELD_MISSING");
   stream->WritesDone();
   EXPECT_FALSE(stream->Read(&response));
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+// An option of a later client must not turn into a loss without it.
+TEST_F(ServiceTest, UnknownFieldsAreRefused) {
+  constexpr auto kBad = absl::StatusCode::kInvalidArgument;
+  const auto add = [](google::protobuf::Message* message) {
+    message->GetReflection()->MutableUnknownFields(message)->AddVarint(77, 1);
+  };
+  const auto evaluate = [&](const std::string& field, const auto& part) {
+    v1::EvaluateRequest request = MakeRequest(Rows(3, 4));
+    add(part(&request));
+    grpc::ClientContext context;
+    SetDeadline(&context);
+    v1::EvaluateResponse response;
+    const auto status = FromGrpc(server_.stub().Evaluate(&context, request, &response));
+    ExpectError(status, kBad, field, "FIELD_UNKNOWN");
+  };
+  using Request = v1::EvaluateRequest;
+  evaluate("", [](Request* request) { return request; });
+  evaluate("criterion", [](Request* request) { return request->mutable_criterion(); });
+  evaluate("criterion.cross_entropy",
+           [](Request* request) { return request->mutable_criterion()->mutable_cross_entropy(); });
+  evaluate("outputs", [](Request* request) { return request->mutable_outputs(); });
+  evaluate("input", [](Request* request) { return request->mutable_input(); });
+  v1::EvaluateStreamRequest stream;
+  *stream.mutable_header() = MakeHeader(Rows(3, 4));
+  add(stream.mutable_header()->mutable_criterion());
+  ExpectError(RunStream({stream}), kBad, "header.criterion", "FIELD_UNKNOWN");
+  *stream.mutable_header() = MakeHeader(Rows(3, 4));
+  add(&stream);
+  ExpectError(RunStream({stream}), kBad, "", "FIELD_UNKNOWN");
+  v1::CombineRequest combine;
+  for (int i = 0; i < 3; ++i) ToWire(RunBatch(Rows(3, 4))->summary, combine.add_summaries());
+  add(combine.mutable_summaries(2)->mutable_loss_sum());
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  v1::CombineResponse combined;
+  ExpectError(FromGrpc(server_.stub().Combine(&context, combine, &combined)), kBad,
+              "summaries[2].loss_sum", "FIELD_UNKNOWN");
+}
+
+TEST_F(ServiceTest, ManyAnswersUnknownFieldsById) {
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  const auto stream = server_.stub().EvaluateMany(&context);
+  for (const int rows : {3, 900}) {
+    v1::EvaluateManyRequest request;
+    request.set_id(static_cast<uint64_t>(rows));
+    *request.mutable_request() = MakeRequest(Rows(rows, 100));
+    v1::Outputs* const outputs = request.mutable_request()->mutable_outputs();
+    for (const bool unknown : {true, false}) {
+      auto* fields = outputs->GetReflection()->MutableUnknownFields(outputs);
+      if (unknown) {
+        fields->AddFixed32(77, 1);
+      } else {
+        fields->Clear();
+      }
+      ASSERT_TRUE(stream->Write(request));
+      v1::EvaluateManyResponse response;
+      ASSERT_TRUE(stream->Read(&response));
+      EXPECT_EQ(response.id(), request.id());
+      EXPECT_EQ(response.has_response(), !unknown);
+      if (!unknown) continue;
+      ExpectError(FromProto(response.error()), absl::StatusCode::kInvalidArgument,
+                  "request.outputs", "FIELD_UNKNOWN");
+    }
+  }
+  stream->WritesDone();
   EXPECT_TRUE(stream->Finish().ok());
 }
 
@@ -350,12 +420,12 @@ TEST(ServerStart, AMessageOfWeightsAlone) {
   EXPECT_EQ(Difference(*many[0], *expected), "");
 }
 
-// A call holds its message beside its results: either alone would fit.
+// A call holds its message, what that is parsed into, and its results: two of them would fit.
 TEST(ServerStart, ACallWhoseMessageAndResultsExceedTheBudget) {
   for (const int64_t rows : {60, 2000}) {  // Evaluated where they arrive, and by the pool.
     OwnedProblem problem = Rows(rows, 100);
     ServerOptions options;
-    options.max_memory_bytes = problem.input.bytes.size() * 3 / 2;
+    options.max_memory_bytes = problem.input.bytes.size() * 5 / 2;
     TestServer server(options);
     const auto status = CallUnary(&server.stub(), problem).status();
     ExpectError(status, absl::StatusCode::kResourceExhausted, "", "MEMORY_LIMIT");

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"
+#include "proto/codec/summary_codec.h"
 
 namespace lossd::testing {
 namespace {
@@ -111,13 +111,20 @@ std::vector<absl::StatusOr<Results>> CallMany(v1::LossService::Stub* stub,
 }
 
 absl::StatusOr<Results> CallStream(v1::LossService::Stub* stub, const OwnedProblem& problem,
-                                   size_t chunk) {
+                                   size_t chunk, bool weight_follows) {
   grpc::ClientContext context;
   SetDeadline(&context);
   const auto stream = stub->EvaluateStream(&context);
   std::thread writer([&] {
     v1::EvaluateStreamRequest message;
     *message.mutable_header() = MakeHeader(problem);
+    if (weight_follows) {
+      message.mutable_header()
+          ->mutable_criterion()
+          ->mutable_cross_entropy()
+          ->mutable_weight()
+          ->clear_data();
+    }
     bool open = stream->Write(message);
     const auto send = [&](const Bytes& bytes, auto&& field_of) {
       for (size_t at = 0; open && at < bytes.size(); at += chunk) {
@@ -128,6 +135,9 @@ absl::StatusOr<Results> CallStream(v1::LossService::Stub* stub, const OwnedProbl
       }
     };
     using Request = v1::EvaluateStreamRequest;
+    if (weight_follows) {
+      send(problem.weight->bytes, [](Request* piece) { return piece->mutable_weight(); });
+    }
     send(problem.target.bytes, [](Request* piece) { return piece->mutable_target(); });
     if (problem.grad_output) {
       send(problem.grad_output->bytes, [](Request* piece) { return piece->mutable_grad_output(); });

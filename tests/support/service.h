@@ -47,9 +47,9 @@ absl::StatusOr<Results> CallUnary(v1::LossService::Stub* stub, const OwnedProble
 /// All problems through one stream of EvaluateMany, pipelined; in the order of the problems.
 std::vector<absl::StatusOr<Results>> CallMany(v1::LossService::Stub* stub,
                                               const std::vector<const OwnedProblem*>& problems);
-/// Messages of `chunk` bytes of one tensor each.
+/// Messages of `chunk` bytes of one tensor each; the weight in the header, or in the first of them.
 absl::StatusOr<Results> CallStream(v1::LossService::Stub* stub, const OwnedProblem& problem,
-                                   size_t chunk);
+                                   size_t chunk, bool weight_follows = false);
 
 }  // namespace lossd::testing
 

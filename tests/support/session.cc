@@ -8,9 +8,16 @@
 
 namespace lossd::testing {
 
-SessionDriver::SessionDriver(const OwnedProblem& problem, const StreamLimits& limits, int threads)
-    : problem_(problem), pool_(std::make_unique<WorkerPool>(threads)) {
-  auto session = StreamSession::Create(problem.plan(), limits, pool_.get(), &budget_, [this] {
+SessionDriver::SessionDriver(const OwnedProblem& problem, const StreamLimits& limits, int threads,
+                             bool weight_follows)
+    : problem_(problem),
+      weight_follows_(weight_follows),
+      pool_(std::make_unique<WorkerPool>(threads)) {
+  Problem stated = problem.problem();
+  if (weight_follows) stated.weight->bytes = {};
+  stated.weight_follows = weight_follows;
+  auto plan = Plan::Create(stated).value();
+  auto session = StreamSession::Create(std::move(plan), limits, pool_.get(), &budget_, [this] {
     const std::lock_guard<std::mutex> lock(mutex_);
     progress_ = true;
     wake_.notify_all();
@@ -42,7 +49,8 @@ void SessionDriver::TakeReplies() {
 }
 
 absl::Status SessionDriver::Send(Operand operand, size_t begin, size_t end) {
-  const Bytes& bytes = operand == Operand::kTarget       ? problem_.target.bytes
+  const Bytes& bytes = operand == Operand::kWeight       ? problem_.weight->bytes
+                       : operand == Operand::kTarget     ? problem_.target.bytes
                        : operand == Operand::kGradOutput ? problem_.grad_output->bytes
                                                          : problem_.input.bytes;
   if (!WaitUntil([this] { return session_->WantsOperands(); })) {
@@ -57,6 +65,10 @@ absl::Status SessionDriver::SendAll(size_t chunk) {
   const size_t target = problem_.target.bytes.size();
   const size_t grad = problem_.grad_output ? problem_.grad_output->bytes.size() : 0;
   const bool scalar_grad = problem_.options.reduction != Reduction::kNone;
+  const size_t weight = weight_follows_ ? problem_.weight->bytes.size() : 0;
+  for (size_t at = 0; at < weight; at += chunk) {
+    LOSSD_RETURN_IF_ERROR(Send(Operand::kWeight, at, std::min(weight, at + chunk)));
+  }
   size_t target_sent = 0;
   size_t grad_sent = 0;
   if (IsInteger(problem_.target.spec.dtype)) {

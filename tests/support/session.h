@@ -17,7 +17,7 @@ namespace lossd::testing {
 class SessionDriver {
  public:
   explicit SessionDriver(const OwnedProblem& problem, const StreamLimits& limits = {},
-                         int threads = 2);
+                         int threads = 2, bool weight_follows = false);
   ~SessionDriver();
   SessionDriver(const SessionDriver&) = delete;
   SessionDriver& operator=(const SessionDriver&) = delete;
@@ -29,7 +29,8 @@ class SessionDriver {
   /// Appends bytes [begin, end) of an operand, once the session wants any, taking replies
   /// meanwhile.
   absl::Status Send(Operand operand, size_t begin, size_t end);
-  /// Everything, in messages of `chunk` bytes: class indices first, else in step with the input.
+  /// Everything, in messages of `chunk` bytes: a weight that follows and class indices first, else
+  /// in step with the input.
   absl::Status SendAll(size_t chunk);
   /// Takes what is there.
   void TakeReplies();
@@ -53,6 +54,7 @@ class SessionDriver {
 
  private:
   const OwnedProblem& problem_;
+  const bool weight_follows_;
   MemoryBudget budget_{uint64_t{1} << 32U};
   std::unique_ptr<WorkerPool> pool_;
   std::shared_ptr<StreamSession> session_;

@@ -1,6 +1,7 @@
 #include "tests/support/wire.h"
 
 #include "proto/codec/problem_codec.h"
+#include "proto/codec/summary_codec.h"
 #include "proto/codec/tensor_codec.h"
 
 namespace lossd::testing {

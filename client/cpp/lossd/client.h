@@ -94,7 +94,8 @@ enum class Transport : uint8_t {
 struct CrossEntropyRequest {
   TensorView input;   ///< (C), (N, C) or (N, C, d1, ..., dK); float32, float64, float16, bfloat16.
   TensorView target;  ///< Class indices, or probabilities of the input's shape.
-  std::optional<TensorView> weight;       ///< (C).
+  /// (C). In a stream a weight of more than 64 KiB goes ahead of the other tensors, of any C.
+  std::optional<TensorView> weight;
   std::optional<TensorView> grad_output;  ///< Of the loss's shape.
   Options options;
   Outputs outputs;
@@ -104,7 +105,8 @@ struct CrossEntropyRequest {
   /// sends for longer than a call lives that was cancelled, and lets go of the owner on any thread.
   /// Bytes may be changed once the call has returned.
   std::shared_ptr<const void> owner;
-  /// Input bytes of one message of a stream.
+  /// Bytes of one message of a stream, all tensors together; at least 1. Cut to what the server
+  /// takes, which is asked for once where this is above the default or the request has functions.
   size_t chunk_bytes = size_t{1} << 20U;
   /// For an input that does not lie in memory, in place of input.bytes: fills `to` with the input's
   /// bytes from `offset` on. Called front to back from one thread of the call's own, at most

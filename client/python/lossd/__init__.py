@@ -1,28 +1,38 @@
-"""Client of lossd: cross-entropy losses and gradients over gRPC, for numpy arrays."""
+"""Client of lossd: cross-entropy losses and gradients over gRPC, for numpy arrays and their like."""
 
-from ._client import Client, CrossEntropyResult
-from ._errors import (
+from ._client import Client
+from ._exceptions import (
     Cancelled,
+    ClientClosed,
     DeadlineExceeded,
     FailedPrecondition,
     InvalidArgument,
+    InvalidType,
     LossdError,
     PermissionDenied,
     ResourceExhausted,
     Unauthenticated,
     Unavailable,
+    UnexpectedReply,
+    Unimplemented,
 )
+from ._result import Combined, CrossEntropyResult
 
 __all__ = [
     "Cancelled",
     "Client",
+    "ClientClosed",
+    "Combined",
     "CrossEntropyResult",
     "DeadlineExceeded",
     "FailedPrecondition",
     "InvalidArgument",
+    "InvalidType",
     "LossdError",
     "PermissionDenied",
     "ResourceExhausted",
     "Unauthenticated",
     "Unavailable",
+    "UnexpectedReply",
+    "Unimplemented",
 ]

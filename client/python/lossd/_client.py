@@ -1,268 +1,229 @@
 """The client: one call for a loss, over one message or a stream."""
 
-import dataclasses
 import functools
-import json
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
 
 import grpc
-import numpy as np
 
-from . import _errors, _retry, _stream, _tensors
-from .v1 import criterion_pb2, service_pb2, service_pb2_grpc, tensor_pb2
+from . import _errors, _replies, _retry, _scalars, _stream
+from ._connection import Connection
+from ._exceptions import (
+    DeadlineExceeded,
+    ResourceExhausted,
+    Unimplemented,
+    describe,
+    invalid_type,
+    too_large,
+)
+from ._options import Options
+from ._problem import Problem
+from ._result import Combined, CrossEntropyResult
+from .v1 import criterion_pb2, service_pb2
 
-_REDUCTIONS = {
-    "none": criterion_pb2.REDUCTION_NONE,
-    "sum": criterion_pb2.REDUCTION_SUM,
-    "mean": criterion_pb2.REDUCTION_MEAN,
-}
-
-# Messages stay below what every server accepts; more goes by stream.
+# More than this goes by stream, where the transport is not chosen.
 _UNARY_BYTES = 1 << 20
 
-# Calls of one message are made again by gRPC where the server could not be reached, as often as
-# streams by _retry.
-_SERVICE_CONFIG = json.dumps({"methodConfig": [{
-    "name": [{"service": "lossd.v1.LossService", "method": method}
-             for method in ("Evaluate", "Combine", "GetServerInfo")],
-    "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.05s", "maxBackoff": "1s",
-                    "backoffMultiplier": 3, "retryableStatusCodes": ["UNAVAILABLE"]},
-}]})
-
-
-@dataclasses.dataclass(frozen=True)
-class CrossEntropyResult:
-    """What a call gives.
-
-    Attributes:
-        loss: numpy array, a scalar of shape () or one loss for each position with reduction "none";
-            float64 for float64 input, else float32.
-        grad: gradient of the input, of its shape and type; None unless grad=True.
-        grad_target: gradient of a probability target; None unless asked for.
-        grad_weight: gradient of the class weights; None unless asked for.
-        log_sum_exp: log(sum(exp(logits))) of each position; None unless asked for.
-        positions, ignored, correct, correct_top_k: counts.
-        summary: the exact sums (lossd.v1.Summary), for Client.combine.
-    """
-
-    loss: np.ndarray
-    grad: np.ndarray | None
-    grad_target: np.ndarray | None
-    grad_weight: np.ndarray | None
-    log_sum_exp: np.ndarray | None
-    positions: int
-    ignored: int
-    correct: int
-    correct_top_k: int
-    summary: criterion_pb2.Summary
-
-
-class _Problem:
-    """A call's arrays and options, on their way to the wire."""
-
-    def __init__(self, input, target, weight, grad_output, criterion, outputs):
-        self.input = _tensors.prepare(input, "input")
-        self.target = _tensors.prepare(target, "target")
-        self.weight = None if weight is None else _tensors.prepare(weight, "weight")
-        self.grad_output = (None if grad_output is None
-                            else _tensors.prepare(grad_output, "grad_output"))
-        self.criterion = criterion
-        self.outputs = outputs
-        if self.weight is not None:
-            criterion.cross_entropy.weight.CopyFrom(_tensors.to_tensor(self.weight))
-
-    def bytes(self):
-        arrays = (self.input, self.target, self.weight, self.grad_output)
-        return sum(array.nbytes for array in arrays if array is not None)
-
-    def request(self):
-        grad = None if self.grad_output is None else _tensors.to_tensor(self.grad_output)
-        return service_pb2.EvaluateRequest(
-            criterion=self.criterion, outputs=self.outputs, grad_output=grad,
-            input=_tensors.to_tensor(self.input), target=_tensors.to_tensor(self.target))
-
-    def header(self):
-        grad = None if self.grad_output is None else _tensors.to_spec(self.grad_output)
-        return service_pb2.EvaluateStreamHeader(
-            criterion=self.criterion, outputs=self.outputs, grad_output=grad,
-            input=_tensors.to_spec(self.input), target=_tensors.to_spec(self.target))
-
-    def result_arrays(self):
-        """Empty arrays for the wanted outputs. The server checks the shapes; where they are wrong it
-        refuses the header and nothing is ever filled in."""
-        x = self.input
-        axis = self.criterion.cross_entropy.class_axis if \
-            self.criterion.cross_entropy.HasField("class_axis") else min(1, x.ndim - 1)
-        positions = x.shape[:axis % x.ndim] + x.shape[axis % x.ndim + 1:] if x.ndim else ()
-        dtype = np.float64 if x.dtype == np.float64 else np.float32
-        none = self.criterion.reduction == criterion_pb2.REDUCTION_NONE
-        arrays = {"loss": np.empty(positions if none else (), dtype)}
-        if self.outputs.log_sum_exp:
-            arrays["log_sum_exp"] = np.empty(positions, dtype)
-        if self.outputs.grad_input:
-            arrays["grad_input"] = np.empty(x.shape, x.dtype)
-        if self.outputs.grad_target:
-            arrays["grad_target"] = np.empty(self.target.shape, self.target.dtype)
-        if self.outputs.grad_weight:
-            arrays["grad_weight"] = np.empty(self.weight.shape, self.weight.dtype)
-        return arrays
+# No server takes a message above this.
+_LARGEST_LIMIT = 1 << 30
 
 
 class Client:
-    """A connection to a lossd server. Thread-safe; also a context manager.
+    """A connection to a lossd server. Safe for use from several threads; also a context manager.
 
     Args:
         address: "HOST:PORT" or "unix:PATH".
         token: sent as "authorization: Bearer TOKEN"; needs TLS or a Unix socket.
         root_certificates: PEM bytes, or True for the system's; given, the connection uses TLS.
-        timeout: seconds that a call may take; None for no limit.
+        timeout: seconds that a call may take; None or infinity for no limit.
+
+    Raises:
+        InvalidArgument: an argument is of a wrong kind or value; .field is its name.
     """
 
-    def __init__(self, address, *, token=None, root_certificates=None, timeout=None):
-        if token is not None and root_certificates is None and not address.startswith("unix:"):
-            raise ValueError("a token is sent over TLS or a Unix socket only: "
-                             "give root_certificates")
-        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
-                   ("grpc.service_config", _SERVICE_CONFIG),
-                   # What may be sent again is kept up to this size: a message that does not go by
-                   # stream fits.
-                   ("grpc.per_rpc_retry_buffer_size", 2 << 20),
-                   # A server that comes back is found between the attempts.
-                   ("grpc.initial_reconnect_backoff_ms", 100),
-                   # A server that is gone without a word ends its calls.
-                   ("grpc.keepalive_time_ms", 60_000), ("grpc.keepalive_timeout_ms", 20_000)]
-        if root_certificates is None:
-            self._channel = grpc.insecure_channel(address, options)
-        else:
-            roots = None if root_certificates is True else root_certificates
-            self._channel = grpc.secure_channel(
-                address, grpc.ssl_channel_credentials(roots), options)
-        self._stub = service_pb2_grpc.LossServiceStub(self._channel)
-        self._timeout = timeout
-        self._metadata = () if token is None else (("authorization", f"Bearer {token}"),)
+    def __init__(self, address: str, *, token: str | None = None,
+                 root_certificates: bytes | bool | None = None,
+                 timeout: float | None = None) -> None:
+        self._timeout = _scalars.seconds(timeout, "timeout")
+        self._connection = Connection(address, token, root_certificates)
+        self._limits: service_pb2.Limits | None = None
 
-    def cross_entropy(self, input, target, *, weight=None, ignore_index=-100, reduction="mean",
-                      label_smoothing=0.0, class_axis=1, grad=False, grad_output=None,
-                      grad_target=False, grad_weight=False, log_sum_exp=False, top_k=0,
-                      empty_mean="nan", normalizer=None, transport="auto", timeout=None,
-                      chunk_bytes=_stream.CHUNK_BYTES):
+    def cross_entropy(self, input: Any, target: Any, *, weight: Any = None,
+                      ignore_index: int = -100, reduction: str = "mean",
+                      label_smoothing: float = 0.0, class_axis: int = 1, grad: bool = False,
+                      grad_output: Any = None, grad_target: bool = False,
+                      grad_weight: bool = False, log_sum_exp: bool = False, top_k: int = 0,
+                      empty_mean: str = "nan", normalizer: float | None = None,
+                      transport: str = "auto", timeout: float | None = None,
+                      chunk_bytes: int = _stream.CHUNK_BYTES) -> CrossEntropyResult:
         """Evaluates torch.nn.functional.cross_entropy(input, target, ...).
+
+        Arrays may be numpy's, torch's (on any device; gradients are not followed), those of any
+        library that numpy can read, numbers, or lists of numbers. Numbers, lists and arrays of no
+        dimension have no type of their own: as logits they are float32, as labels integers, and
+        beside logits they take the logits' type (float32 beside halves). Other arrays are taken in
+        their own type. Masked arrays are refused.
 
         Args:
             input: logits (C), (N, C) or (N, C, d1, ..., dK); float32, float64, float16 or bfloat16.
             target: class indices of any integer type, of the input's shape without its class axis;
-                or probabilities of the input's shape.
-            weight: (C), a weight for each class.
-            ignore_index: label whose positions neither count nor get a gradient.
+                or probabilities of the input's shape, and of its type or float32 beside a half.
+            weight: (C), a weight for each class, of the input's type or float32 beside a half.
+            ignore_index: label whose positions neither count nor get a gradient; any int64.
             reduction: "none", "sum" or "mean".
             label_smoothing: in [0, 1].
-            class_axis: axis of the classes, negative from the end; an input of one dimension holds
-                nothing else.
+            class_axis: axis of the classes, negative from the end. An input of one dimension holds
+                nothing else: there 1 stands for 0.
             grad: also give the gradient of the input.
-            grad_output: incoming gradient, of the loss's shape; needs a gradient asked for.
-            grad_target, grad_weight, log_sum_exp, top_k: further outputs.
+            grad_output: incoming gradient, of the loss's shape, and of the input's type or float32
+                beside a half; needs a gradient asked for.
+            grad_target: also give the gradient of a probability target.
+            grad_weight: also give the gradient of the class weights.
+            log_sum_exp: also give log(sum(exp(logits))) of each position.
+            top_k: above 0, also count the positions whose class is among the k greatest logits;
+                below 2^32.
             empty_mean: "nan" or "zero", the mean where no position counts.
-            normalizer: divides in place of the sum of weights under "mean".
+            normalizer: divides in place of the sum of weights under "mean"; finite and not 0.
             transport: "auto" (by size), "unary" or "stream".
-            timeout: seconds, in place of the client's.
-            chunk_bytes: input bytes of one message of a stream.
+            timeout: seconds for the whole call, in place of the client's.
+            chunk_bytes: bytes of data in one message of a stream, at least 1, all arrays together;
+                cut to what the server takes.
 
         Returns:
             A CrossEntropyResult.
 
         Raises:
-            InvalidArgument: the problem is not valid; .field names what is wrong.
-            ResourceExhausted, Unavailable, DeadlineExceeded, ...: see LossdError.
-            TypeError, ValueError: an argument of a kind that has no place on the wire.
+            InvalidArgument: the problem is not valid; .field names the argument at fault. Also a
+                ValueError, and a TypeError (as InvalidType) for an argument of a wrong kind.
+            ResourceExhausted, Unavailable, DeadlineExceeded, ...: the call failed. All of them are
+                LossdErrors.
         """
-        if reduction not in _REDUCTIONS:
-            raise ValueError(f'reduction: expected "none", "sum" or "mean", got {reduction!r}')
-        if empty_mean not in ("nan", "zero"):
-            raise ValueError(f'empty_mean: expected "nan" or "zero", got {empty_mean!r}')
-        if transport not in ("auto", "unary", "stream"):
-            raise ValueError(f'transport: expected "auto", "unary" or "stream", got {transport!r}')
-        if class_axis == 1:
-            class_axis = None  # The protocol's default, which knows inputs of one dimension.
-        criterion = criterion_pb2.Criterion(
-            reduction=_REDUCTIONS[reduction], normalizer=normalizer,
-            empty_mean=criterion_pb2.EMPTY_MEAN_ZERO if empty_mean == "zero"
-            else criterion_pb2.EMPTY_MEAN_NAN,
-            cross_entropy=criterion_pb2.CrossEntropy(
-                ignore_index=ignore_index, label_smoothing=label_smoothing,
-                class_axis=class_axis))
-        outputs = criterion_pb2.Outputs(grad_input=grad, grad_target=grad_target,
-                                        grad_weight=grad_weight, log_sum_exp=log_sum_exp,
-                                        top_k=top_k)
-        problem = _Problem(input, target, weight, grad_output, criterion, outputs)
-        stream = transport == "stream" or (transport == "auto" and problem.bytes() > _UNARY_BYTES)
-        timeout = self._timeout if timeout is None else timeout
+        options = Options.checked(
+            ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing,
+            class_axis=class_axis, grad=grad, grad_target=grad_target, grad_weight=grad_weight,
+            log_sum_exp=log_sum_exp, top_k=top_k, empty_mean=empty_mean, normalizer=normalizer)
+        transport = _scalars.choice(transport, "transport", ("auto", "unary", "stream"))
+        chunk_bytes = _scalars.integer(chunk_bytes, "chunk_bytes", 1, (1 << 63) - 1)
+        deadline = self._deadline(timeout)
+        problem = Problem.checked(input, target, weight, grad_output, options)
         try:
-            if stream:
-                return _retry.call(functools.partial(self._by_stream, problem, chunk_bytes), timeout)
-            return self._by_message(problem, timeout)
-        except grpc.RpcError as error:
-            raise _errors.from_rpc_error(error) from None
+            if self._goes_by_stream(problem, transport, deadline):
+                return self._by_stream(problem, chunk_bytes, deadline)
+            return self._by_message(problem, deadline)
+        except ResourceExhausted:
+            self._limits = None  # A server with other limits may have taken this one's place.
+            raise
 
-    def _by_message(self, problem, timeout):
-        response = self._stub.Evaluate(problem.request(), timeout=timeout, metadata=self._metadata)
-        arrays = {name: _tensors.from_tensor(getattr(response, name))
-                  for name in ("loss", "log_sum_exp", "grad_weight", "grad_target", "grad_input")
-                  if response.HasField(name)}
-        return _result(arrays, response.summary)
-
-    def _by_stream(self, problem, chunk_bytes, timeout):
-        requests = _stream.messages(problem.header(), problem.input, problem.target,
-                                    problem.grad_output, max(1, chunk_bytes))
-        outputs = None
-        for reply in self._stub.EvaluateStream(requests, timeout=timeout, metadata=self._metadata):
-            if outputs is None:
-                outputs = _stream.Outputs(problem.result_arrays())
-            outputs.take(reply)
-        if outputs is None:
-            outputs = _stream.Outputs(problem.result_arrays())
-        outputs.check()
-        return _result(outputs.arrays, outputs.summary)
-
-    def combine(self, summaries):
+    def combine(self, summaries: Iterable[criterion_pb2.Summary | CrossEntropyResult]) -> Combined:
         """Merges the summaries of shards exactly.
 
+        Args:
+            summaries: results, or their summaries (lossd.v1.Summary), at least one, in any order.
+
         Returns:
-            (summary, loss): the merged lossd.v1.Summary and the reduced loss as a numpy scalar
-            array, or None with reduction "none".
+            Combined(summary, loss): the merged summary and the reduced loss.
+
+        Raises:
+            InvalidArgument: there is none, or they are of problems that cannot be merged.
+            LossdError: the call failed.
         """
-        try:
-            response = self._stub.Combine(service_pb2.CombineRequest(summaries=summaries),
-                                          timeout=self._timeout, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise _errors.from_rpc_error(error) from None
-        if not response.HasField("loss"):
-            return response.summary, None
-        tensor = response.loss
-        if tensor.dtype == tensor_pb2.DATA_TYPE_FLOAT64:
-            return response.summary, np.array(tensor.double_values.values[0], np.float64)
-        return response.summary, np.array(tensor.float_values.values[0], np.float32)
+        request = service_pb2.CombineRequest(summaries=_summaries(summaries))
+        return _replies.from_combined(self._connection.call("Combine", request, self._timeout))
 
-    def server_info(self):
-        """Version, instruction set and limits of the server (lossd.v1.GetServerInfoResponse)."""
-        try:
-            return self._stub.GetServerInfo(service_pb2.GetServerInfoRequest(),
-                                            timeout=self._timeout, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise _errors.from_rpc_error(error) from None
+    def server_info(self) -> service_pb2.GetServerInfoResponse:
+        """Version, instruction set and limits of the server (lossd.v1.GetServerInfoResponse).
 
-    def close(self):
-        """Ends the connection."""
-        self._channel.close()
+        Raises:
+            LossdError: the call failed.
+        """
+        return self._info(self._timeout)
 
-    def __enter__(self):
+    def close(self) -> None:
+        """Ends the connection. Calls in flight are Cancelled, later ones raise ClientClosed."""
+        self._connection.close()
+
+    def __enter__(self) -> "Client":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
         self.close()
 
+    def _goes_by_stream(self, problem: Problem, transport: str, deadline: float | None) -> bool:
+        if transport == "unary" and problem.nbytes > _LARGEST_LIMIT:
+            raise too_large(problem.nbytes, _LARGEST_LIMIT)
+        if transport != "auto":
+            return transport == "stream"
+        if problem.nbytes <= _stream.ALWAYS_FITS:
+            return False
+        return problem.nbytes > min(_UNARY_BYTES, self._most_data(deadline))
 
-def _result(arrays, summary):
-    return CrossEntropyResult(
-        loss=arrays["loss"], grad=arrays.get("grad_input"), grad_target=arrays.get("grad_target"),
-        grad_weight=arrays.get("grad_weight"), log_sum_exp=arrays.get("log_sum_exp"),
-        positions=summary.positions, ignored=summary.ignored, correct=summary.correct,
-        correct_top_k=summary.correct_top_k, summary=summary)
+    def _by_message(self, problem: Problem, deadline: float | None) -> CrossEntropyResult:
+        response = self._connection.call("Evaluate", problem.request(), _left(deadline))
+        return _replies.from_response(response, problem)
+
+    def _by_stream(self, problem: Problem, chunk_bytes: int,
+                   deadline: float | None) -> CrossEntropyResult:
+        if min(chunk_bytes, problem.nbytes) > _stream.ALWAYS_FITS:
+            chunk_bytes = min(chunk_bytes, self._most_data(deadline))
+        attempt = functools.partial(self._attempt, problem, chunk_bytes)
+        with _errors.translated():
+            return _retry.call(attempt, _left(deadline))
+
+    def _attempt(self, problem: Problem, chunk_bytes: int,
+                 timeout: float | None) -> CrossEntropyResult:
+        requests = _stream.messages(problem, chunk_bytes)
+        with self._connection.stream(requests, timeout) as replies:
+            outputs = _replies.StreamOutputs(problem)
+            for reply in replies:
+                outputs.take(reply)
+            return outputs.result()
+
+    def _most_data(self, deadline: float | None) -> int:
+        """How much data fits a message. The server is asked once."""
+        limits = self._limits
+        if limits is None:
+            try:
+                limits = self._info(_left(deadline)).limits
+            except Unimplemented:
+                return _stream.ALWAYS_FITS  # A proxy that lets nothing but evaluations through.
+        return _stream.most_data(limits.max_message_bytes)
+
+    def _info(self, timeout: float | None) -> service_pb2.GetServerInfoResponse:
+        info: service_pb2.GetServerInfoResponse = self._connection.call(
+            "GetServerInfo", service_pb2.GetServerInfoRequest(), timeout)
+        self._limits = info.limits
+        return info
+
+    def _deadline(self, timeout: Any) -> float | None:
+        """When a call has to be over, by time.monotonic()."""
+        limit = self._timeout if timeout is None else _scalars.seconds(timeout, "timeout")
+        return None if limit is None else time.monotonic() + limit
+
+
+def _left(deadline: float | None) -> float | None:
+    """The seconds that are left; gRPC takes 0 for a limit that it may pass."""
+    if deadline is None:
+        return None
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise DeadlineExceeded("no time was left to make the call",
+                               grpc.StatusCode.DEADLINE_EXCEEDED)
+    return left
+
+
+def _summaries(values: Any) -> list[criterion_pb2.Summary]:
+    if isinstance(values, (criterion_pb2.Summary, CrossEntropyResult, str, bytes)) or not hasattr(
+            values, "__iter__"):
+        raise invalid_type("summaries", "",
+                           f"expected several results or summaries, got {describe(values)}")
+    found = []
+    for number, value in enumerate(values):
+        summary = value.summary if isinstance(value, (CrossEntropyResult, Combined)) else value
+        if not isinstance(summary, criterion_pb2.Summary):
+            raise invalid_type(f"summaries[{number}]", "",
+                               f"expected a result or its summary, got {describe(value)}")
+        found.append(summary)
+    return found

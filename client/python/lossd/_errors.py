@@ -1,95 +1,113 @@
-"""What a failed call raises: a class by its code, with the field path and reason of the server."""
+"""From the status of a failed call to the exception that the caller sees."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
+
+from ._exceptions import (
+    Cancelled,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    LossdError,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    Unavailable,
+    Unimplemented,
+)
 
 _DETAILS_KEY = "grpc-status-details-bin"
 
-
-class LossdError(Exception):
-    """A call that failed.
-
-    Attributes:
-        code: the grpc.StatusCode.
-        field: path of the field at fault, such as "input.shape" or "target[17]"; "" where none is.
-        reason: a stable word, such as "LABEL_OUT_OF_RANGE"; "" where the server gave none.
-        retry_after: seconds after which the call may succeed, or None.
-    """
-
-    def __init__(self, message, code=None, field="", reason="", retry_after=None):
-        super().__init__(message)
-        self.code = code
-        self.field = field
-        self.reason = reason
-        self.retry_after = retry_after
-
-
-class InvalidArgument(LossdError, ValueError):
-    """The problem is not valid; nothing was computed."""
-
-
-class FailedPrecondition(LossdError):
-    """The server does not offer what was asked for."""
-
-
-class ResourceExhausted(LossdError):
-    """A limit was passed, or the server is busy: then retry_after says when to try again."""
-
-
-class Unavailable(LossdError, ConnectionError):
-    """The server could not be reached."""
-
-
-class DeadlineExceeded(LossdError, TimeoutError):
-    """The call took longer than its timeout."""
-
-
-class Cancelled(LossdError):
-    """The call was cancelled."""
-
-
-class Unauthenticated(LossdError):
-    """The server wants a token, or another one."""
-
-
-class PermissionDenied(LossdError):
-    """The token does not allow this."""
-
-
-_CLASSES = {
+_CLASSES: dict[grpc.StatusCode, type[LossdError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,
     grpc.StatusCode.FAILED_PRECONDITION: FailedPrecondition,
     grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhausted,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.UNIMPLEMENTED: Unimplemented,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
     grpc.StatusCode.CANCELLED: Cancelled,
     grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
     grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
 }
 
+# From the server's paths to the arguments of this package.
+_OWNERS = re.compile(r"^(header\.)?(criterion\.cross_entropy\.|criterion\.|outputs\.)?")
+_RENAMED = {"grad_input": "grad"}
 
-def from_rpc_error(error):
-    """The LossdError for a grpc.RpcError of a call."""
-    code = error.code()
-    field, reason, retry_after = "", "", None
-    for key, value in error.trailing_metadata() or ():
-        if key == _DETAILS_KEY:
-            field, reason, retry_after = _details(value)
-    message = f"{code.name}: {error.details()}" + (f" [{reason}]" if reason else "")
-    return _CLASSES.get(code, LossdError)(message, code, field, reason, retry_after)
+_NOT_LOSSD = "; is it a lossd server that answers at this address?"
+
+_BY_STREAM = '; transport="stream" sends a problem in pieces'
 
 
-def _details(value):
-    field, reason, retry_after = "", "", None
-    status = status_pb2.Status.FromString(value)
+class _Details(NamedTuple):
+    path: str = ""
+    reason: str = ""
+    retry_after: float | None = None
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raises a LossdError in place of any grpc.RpcError."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise from_rpc_error(error) from None
+
+
+def from_rpc_error(error: grpc.RpcError) -> LossdError:
+    """The LossdError for the grpc.RpcError of a call."""
+    code: grpc.StatusCode = error.code()
+    details = _details(error.trailing_metadata())
+    field = _argument(details.path)
+    words = error.details() or "no message"
+    if field != details.path and words.startswith(f"{details.path}: "):
+        words = field + words[len(details.path):]
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        words += _NOT_LOSSD
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in words:
+        words += _BY_STREAM
+    message = f"{code.name}: {words}" + (f" [{details.reason}]" if details.reason else "")
+    kind = _CLASSES.get(code, LossdError)
+    return kind(message, code, field, details.reason, details.retry_after)
+
+
+def _argument(path: str) -> str:
+    """The argument that a path of the protocol stands for."""
+    name = _OWNERS.sub("", path, count=1)
+    return _RENAMED.get(name, name)
+
+
+def _details(metadata: object) -> _Details:
+    """The details among trailing metadata; empty where there are none or they cannot be read:
+    proxies and other services put anything there."""
+    status = status_pb2.Status()
+    try:
+        for key, value in metadata or ():  # type: ignore[attr-defined]
+            if key == _DETAILS_KEY and isinstance(value, bytes):
+                status = status_pb2.Status.FromString(value)
+        return _unpack(status)
+    except DecodeError:
+        return _Details()
+
+
+def _unpack(status: status_pb2.Status) -> _Details:
     bad = error_details_pb2.BadRequest()
     info = error_details_pb2.ErrorInfo()
     retry = error_details_pb2.RetryInfo()
+    found = _Details()
     for detail in status.details:
-        if detail.Unpack(bad) and bad.field_violations:
-            field = bad.field_violations[0].field
+        if detail.Unpack(bad):
+            if bad.field_violations:
+                found = found._replace(path=bad.field_violations[0].field)
         elif detail.Unpack(info):
-            reason = info.reason
+            found = found._replace(reason=info.reason)
         elif detail.Unpack(retry):
-            retry_after = retry.retry_delay.seconds + retry.retry_delay.nanos * 1e-9
-    return field, reason, retry_after
+            delay = retry.retry_delay.seconds + retry.retry_delay.nanos * 1e-9
+            found = found._replace(retry_after=delay)
+    return found

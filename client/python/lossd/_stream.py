@@ -1,68 +1,74 @@
-"""EvaluateStream from the client's side: messages go out while outputs come in."""
+"""The messages of EvaluateStream, and how large messages may be."""
 
-import numpy as np
+from collections.abc import Iterator
 
-from . import _tensors
+from ._problem import Problem
 from .v1 import service_pb2
 
 CHUNK_BYTES = 1 << 20
 
+# Every server takes messages of this size: its flag goes no lower.
+_SMALLEST_LIMIT = 1 << 16
 
-def messages(header, input, target, grad_output, chunk_bytes):
-    """The messages of one problem, in an order that the server accepts: class indices first, then the
-    input with the companions that go along with it in step."""
-    yield service_pb2.EvaluateStreamRequest(header=header)
-    indices = target.dtype.kind in "iu"
-    if indices:
-        for piece in _tensors.chunks(target, chunk_bytes):
-            yield service_pb2.EvaluateStreamRequest(target=bytes(piece))
-    companions = {}
-    if not indices:
-        companions["target"] = memoryview(target.reshape(-1).view(np.uint8))
-    if grad_output is not None:
-        companions["grad_output"] = memoryview(grad_output.reshape(-1).view(np.uint8))
+# Room in a message for all that is not data: tags, lengths, and a header without its weight.
+_OVERHEAD = 1 << 12
+
+# Data of this size fits a message of every server. A class weight of this size goes in the header.
+ALWAYS_FITS = _SMALLEST_LIMIT - _OVERHEAD
+
+
+def most_data(max_message_bytes: int) -> int:
+    """How much data fits a message of a server with this limit (0: unknown)."""
+    return max(max_message_bytes - _OVERHEAD, ALWAYS_FITS)
+
+
+def messages(problem: Problem, chunk_bytes: int) -> Iterator[service_pb2.EvaluateStreamRequest]:
+    """The messages of one problem, in an order that every server accepts: the header, a large
+    weight, class indices, then the input with the companions that go along with it in step.
+
+    Args:
+        problem: the problem.
+        chunk_bytes: data in a message, all operands together. Rounding adds a few bytes.
+    """
+    Request = service_pb2.EvaluateStreamRequest
+    weight = problem.weight
+    inside = weight is None or weight.nbytes <= ALWAYS_FITS
+    yield Request(header=problem.header(weight_inside=inside))
+    if weight is not None and not inside:
+        for piece in _pieces(weight.view(), chunk_bytes):
+            yield Request(weight=piece)
+    if problem.has_labels:
+        for piece in _pieces(problem.target.view(), chunk_bytes):
+            yield Request(target=piece)
+    yield from _in_step(problem, chunk_bytes)
+
+
+def _in_step(problem: Problem, chunk_bytes: int) -> Iterator[service_pb2.EvaluateStreamRequest]:
+    """The input, and beside each piece of it the same share of its companions."""
+    data = problem.input.view()
+    companions: dict[str, memoryview] = {}
+    if not problem.has_labels:
+        companions["target"] = problem.target.view()
+    if problem.grad_output is not None:
+        companions["grad_output"] = problem.grad_output.view()
+    total = len(data) + sum(map(len, companions.values()))
+    step = max(1, chunk_bytes * len(data) // max(1, total))
     sent = dict.fromkeys(companions, 0)
-    data = memoryview(input.reshape(-1).view(np.uint8))
-    if not data:
-        yield service_pb2.EvaluateStreamRequest(
-            **{name: bytes(piece) for name, piece in companions.items()})
-    for begin in range(0, len(data), chunk_bytes):
-        end = min(begin + chunk_bytes, len(data))
-        fields = {"input": bytes(data[begin:end])}
+    # An input without elements: its companions go all the same.
+    for begin in range(0, max(1, len(data)), step):
+        end = min(begin + step, len(data))
+        shares = dict.fromkeys(companions, b"")
         for name, piece in companions.items():
             # A scalar goes at once; the others as far as the input.
-            stop = len(piece) if len(piece) <= 8 else len(piece) * end // len(data)
-            fields[name] = bytes(piece[sent[name]:stop])
+            whole = len(piece) <= 8 or end == len(data)
+            stop = len(piece) if whole else len(piece) * end // len(data)
+            shares[name] = bytes(piece[sent[name]:stop])
             sent[name] = stop
-        yield service_pb2.EvaluateStreamRequest(**fields)
+        yield service_pb2.EvaluateStreamRequest(input=bytes(data[begin:end]),
+                                                target=shares.get("target"),
+                                                grad_output=shares.get("grad_output"))
 
 
-class Outputs:
-    """Arrays of known shape that fill up as replies come."""
-
-    _FIELDS = ("loss", "log_sum_exp", "grad_weight", "grad_target", "grad_input")
-
-    def __init__(self, arrays):
-        self.arrays = arrays
-        self._views = {name: memoryview(array.reshape(-1).view(np.uint8))
-                       for name, array in arrays.items()}
-        self._filled = dict.fromkeys(arrays, 0)
-        self.summary = None
-
-    def take(self, reply):
-        """Copies what a reply brings to its place."""
-        for name in self._FIELDS:
-            piece = getattr(reply, name)
-            if not piece:
-                continue
-            begin = self._filled[name]
-            self._views[name][begin:begin + len(piece)] = piece
-            self._filled[name] = begin + len(piece)
-        if reply.HasField("summary"):
-            self.summary = reply.summary
-
-    def check(self):
-        """Raises where something is missing."""
-        short = [name for name, view in self._views.items() if self._filled[name] != len(view)]
-        if short or self.summary is None:
-            raise RuntimeError(f"the server's reply is cut short: {short or 'no summary'}")
+def _pieces(data: memoryview, size: int) -> Iterator[bytes]:
+    for begin in range(0, len(data), size):
+        yield bytes(data[begin:begin + size])

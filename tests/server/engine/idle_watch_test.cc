@@ -38,6 +38,21 @@ TEST(IdleWatch, RunsOutOnceForEachSetting) {
   EXPECT_TRUE(Reaches(expired, 2));
 }
 
+TEST(IdleWatch, PatienceWithoutEnd) {
+  IdleWatch watch;
+  std::atomic<int> expired = 0;
+  const auto one = watch.NewClock([&] { ++expired; });
+  const auto two = watch.NewClock([&] { ++expired; });
+  one->Set(milliseconds::max());
+  // Days past what a clock of nanoseconds can count to.
+  two->Set(
+      std::chrono::duration_cast<milliseconds>(SteadyClock::time_point::max().time_since_epoch()));
+  std::this_thread::sleep_for(milliseconds(400));
+  EXPECT_EQ(expired, 0);
+  one->Set(milliseconds(1));
+  EXPECT_TRUE(Reaches(expired, 1));
+}
+
 TEST(IdleWatch, StoppedSetAgainOrGone) {
   IdleWatch watch;
   std::atomic<int> stopped = 0;

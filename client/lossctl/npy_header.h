@@ -1,0 +1,30 @@
+// The header of numpy's .npy files.
+#ifndef LOSSD_CLIENT_LOSSCTL_NPY_HEADER_H_
+#define LOSSD_CLIENT_LOSSCTL_NPY_HEADER_H_
+
+#include <cstddef>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "core/tensor.h"
+
+namespace lossd {
+
+struct NpyHeader {
+  TensorSpec spec;
+  bool big_endian = false;
+  bool fortran_order = false;
+  size_t size = 0;  ///< Bytes of the file before its elements.
+};
+
+/// Reads the header as numpy does: formats 1.0 to 3.0, a dictionary as Python writes it, Python 2
+/// included. Errors name `path` and say what was expected.
+absl::StatusOr<NpyHeader> ParseNpyHeader(absl::string_view file, absl::string_view path);
+
+/// A header of format 1.0 for little-endian elements in C order; bfloat16 as two-byte void.
+std::string MakeNpyHeader(const TensorSpec& spec);
+
+}  // namespace lossd
+
+#endif  // LOSSD_CLIENT_LOSSCTL_NPY_HEADER_H_

@@ -1,0 +1,18 @@
+// Results as text, for people and for programs.
+#ifndef LOSSD_CLIENT_LOSSCTL_SHOW_H_
+#define LOSSD_CLIENT_LOSSCTL_SHOW_H_
+
+#include <string>
+
+#include "client/cpp/lossd/client.h"
+#include "client/lossctl/eval.h"
+
+namespace lossd {
+
+/// Lines with the loss, the gradient where `flags` asks for it, and the counts; or one line of
+/// JSON. Numbers have as many digits as tell them from all others of their type.
+std::string Show(const EvalFlags& flags, const CrossEntropyResult& result);
+
+}  // namespace lossd
+
+#endif  // LOSSD_CLIENT_LOSSCTL_SHOW_H_

@@ -1,0 +1,164 @@
+#include "server/call_reactor.h"
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "core/error.h"
+#include "server/final_status.h"
+
+namespace lossd {
+namespace {
+
+class Refusal final : public RawReactor {
+ public:
+  /// One that memory was put by for; null where it is in use.
+  static Refusal* Spare() noexcept {
+    if (spare_used_.exchange(true)) return nullptr;
+    return new (spare_.data()) Refusal();
+  }
+
+  void OnDone() override {
+    if (static_cast<void*>(this) != spare_.data()) {
+      delete this;
+      return;
+    }
+    this->~Refusal();
+    spare_used_ = false;
+  }
+
+ private:
+  static constexpr size_t kBytes = 1024;
+  alignas(std::max_align_t) static std::array<std::byte, kBytes> spare_;
+  static std::atomic<bool> spare_used_;
+};
+
+alignas(std::max_align_t) std::array<std::byte, Refusal::kBytes> Refusal::spare_;
+std::atomic<bool> Refusal::spare_used_ = false;
+static_assert(sizeof(Refusal) <= 1024);
+
+}  // namespace
+
+RawReactor* NewRefusal(grpc::CallbackServerContext* call) noexcept {
+  Refusal* refusal = new (std::nothrow) Refusal();
+  if (refusal == nullptr) refusal = Refusal::Spare();
+  if (refusal != nullptr) refusal->Finish(FinalStatus(call, OutOfMemoryOrCode()));
+  return refusal;
+}
+
+void CallReactor::Start(std::shared_ptr<CallReactor> self) {
+  clock_ = context_.watch->NewClock([weak = weak_from_this()] {
+    if (const auto held = weak.lock()) held->OnIdle();
+  });
+  SetClock(context_.header_wait);
+  self_ = std::move(self);
+  StartSendInitialMetadata();
+  React([](auto* /*lock*/) {});
+}
+
+void CallReactor::SetClock(std::chrono::milliseconds patience) {
+  if (patience == std::chrono::milliseconds::max()) return clock_->Stop();
+  clock_->Set(patience);
+}
+
+void CallReactor::OnReadDone(bool ok) {
+  React([this, ok](auto* lock) {
+    lock->lock();
+    reading_ = false;
+    if (finished_) return incoming_.Clear();
+    SetClock(context_.idle_stream);
+    if (!ok) return HalfClosed();
+    received_ = true;
+    Received(lock);
+  });
+}
+
+void CallReactor::OnWriteDone(bool ok) {
+  React([this, ok](auto* lock) {
+    lock->lock();
+    writing_ = false;
+    SetClock(context_.idle_stream);
+    if (!ok) return EndEarly(absl::CancelledError("the call was cancelled"));
+    Written();
+  });
+}
+
+void CallReactor::OnCancel() {
+  React([this](auto* lock) {
+    lock->lock();
+    EndEarly(absl::CancelledError("the call was cancelled"));
+  });
+}
+
+void CallReactor::OnDone() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    incoming_.Clear();
+    Release();
+  }
+  self_.reset();
+}
+
+void CallReactor::OnIdle() {
+  React([this](auto* lock) {
+    lock->lock();
+    if (finished_) return;
+    EndEarly(
+        received_
+            ? FieldError(absl::StatusCode::kDeadlineExceeded, "", "IDLE_STREAM",
+                         absl::StrCat("no byte was read or written for ",
+                                      absl::FormatDuration(absl::FromChrono(context_.idle_stream))))
+            : FirstMissing());
+    // A write that its reader does not take would hold the end back for ever.
+    if (writing_) call_->TryCancel();
+  });
+}
+
+void CallReactor::Read() {
+  reading_ = true;
+  incoming_.Clear();
+  StartRead(&incoming_);
+}
+
+void CallReactor::Write(const grpc::ByteBuffer* message) {
+  writing_ = true;
+  StartWrite(message);
+}
+
+void CallReactor::EndEarly(absl::Status status) {
+  if (ended()) return;
+  early_ = std::move(status);
+  Stop();
+}
+
+void CallReactor::End(const absl::Status& status) {
+  finished_ = true;
+  clock_->Stop();
+  // Before the peer learns of the end and begins another call.
+  Release();
+  Finish(FinalStatus(call_, status));
+}
+
+void CallReactor::Pump() {
+  if (finished_) return;
+  if (early_.ok()) Advance();
+  if (!early_.ok() && !writing_) End(early_);
+}
+
+void CallReactor::RunOutOfMemory() noexcept {
+  EndEarly(OutOfMemoryOrCode());
+  Pump();
+}
+
+}  // namespace lossd

@@ -1,0 +1,130 @@
+// What the streams have in common: how they begin, wait for their peer, and end.
+#ifndef LOSSD_SERVER_CALL_REACTOR_H_
+#define LOSSD_SERVER_CALL_REACTOR_H_
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <new>
+
+#include "absl/status/status.h"
+#include "server/engine/call_counter.h"
+#include "server/engine/idle_watch.h"
+#include "server/request_evaluation.h"
+
+namespace lossd {
+
+using RawReactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
+
+/// A stream that owns itself until the call is over. At most one read and one write are under way,
+/// and nothing is started after the end: gRPC 1.51 aborts the process otherwise. Whatever ends the
+/// call, what it holds is let go of there, not with the reactor, which work under way may keep.
+class CallReactor : public RawReactor, public std::enable_shared_from_this<CallReactor> {
+ public:
+  /// Sends the initial metadata, for which some clients wait before they send, and begins.
+  void Start(std::shared_ptr<CallReactor> self);
+
+  void OnReadDone(bool ok) final;
+  void OnWriteDone(bool ok) final;
+  void OnCancel() final;
+  void OnDone() final;
+
+ protected:
+  /// `context` must outlive the server.
+  CallReactor(const EvaluationContext& context, grpc::CallbackServerContext* call)
+      : context_(context), counted_(context.calls), call_(call) {}
+
+  // What the kinds of streams do. All are called with mutex_ held.
+
+  /// `incoming()` is a message; `lock`, which holds mutex_, may be unlocked meanwhile.
+  virtual void Received(std::unique_lock<std::mutex>* lock) = 0;
+  /// The peer sends no more messages.
+  virtual void HalfClosed() = 0;
+  /// A write has ended well.
+  virtual void Written() {}
+  /// Starts whatever can be started.
+  virtual void Advance() = 0;
+  /// Stops the computation: the call is about to end early.
+  virtual void Stop() = 0;
+  /// Lets go of all that the call holds. Called at its end, and again when the last reaction is
+  /// over.
+  virtual void Release() = 0;
+  /// What is said where no first message came in time.
+  [[nodiscard]] virtual absl::Status FirstMissing() const = 0;
+
+  /// Runs `reaction`, which may take the lock that it gets, and starts what can be started then.
+  /// gRPC swallows exceptions, and the call would never end: for want of memory it ends here.
+  template <typename Reaction>
+  void React(const Reaction& reaction) {
+    std::unique_lock<std::mutex> lock(mutex_, std::defer_lock);
+    try {
+      reaction(&lock);
+      if (!lock.owns_lock()) lock.lock();
+      Pump();
+    } catch (const std::bad_alloc&) {
+      if (!lock.owns_lock()) lock.lock();
+      RunOutOfMemory();
+    }
+  }
+
+  // With mutex_ held:
+  void Read();
+  /// `message` must stay until Written, or Release.
+  void Write(const grpc::ByteBuffer* message);
+  /// The call ends with `status`, no answer more, as soon as no write is under way. The first one
+  /// counts.
+  void EndEarly(absl::Status status);
+  /// The call is over.
+  void End(const absl::Status& status);
+  /// Whether nothing more is to be computed or sent.
+  [[nodiscard]] bool ended() const { return finished_ || !early_.ok(); }
+  [[nodiscard]] bool reading() const { return reading_; }
+  [[nodiscard]] bool writing() const { return writing_; }
+  grpc::ByteBuffer* incoming() { return &incoming_; }
+
+  const EvaluationContext& context_;
+  std::mutex mutex_;
+
+ private:
+  /// The greatest patience never runs out.
+  void SetClock(std::chrono::milliseconds patience);
+  void Pump();
+  void RunOutOfMemory() noexcept;
+  /// The peer has neither sent nor taken anything for too long.
+  void OnIdle();
+
+  const CallCounter::Handle counted_;
+  grpc::CallbackServerContext* const call_;
+  std::shared_ptr<CallReactor> self_;
+  std::shared_ptr<IdleWatch::Clock> clock_;
+  grpc::ByteBuffer incoming_;
+  absl::Status early_;
+  bool received_ = false;
+  bool reading_ = false;
+  bool writing_ = false;
+  bool finished_ = false;
+};
+
+/// Ends a call for which there is no memory.
+RawReactor* NewRefusal(grpc::CallbackServerContext* call) noexcept;
+
+/// A reactor of a class derived from CallReactor.
+template <typename Reactor>
+RawReactor* NewCallReactor(const EvaluationContext& context, grpc::CallbackServerContext* call) {
+  try {
+    auto reactor = std::make_shared<Reactor>(context, call);
+    reactor->Start(reactor);
+    return reactor.get();
+  } catch (const std::bad_alloc&) {
+    // To gRPC it would be a method that is not implemented.
+    return NewRefusal(call);
+  }
+}
+
+}  // namespace lossd
+
+#endif  // LOSSD_SERVER_CALL_REACTOR_H_
