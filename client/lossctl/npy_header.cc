@@ -78,7 +78,8 @@ class Literals {
     while (!Take(")")) {
       size_t digits = 0;
       while (digits < left_.size() &&
-             (absl::ascii_isdigit(left_[digits]) || left_[digits] == '-')) {
+             (absl::ascii_isdigit(static_cast<unsigned char>(left_[digits])) ||
+              left_[digits] == '-')) {
         ++digits;
       }
       int64_t size = 0;
@@ -119,7 +120,7 @@ absl::Status SetType(absl::string_view descr, absl::string_view path, NpyHeader*
 }
 
 absl::Status ParseDictionary(absl::string_view text, absl::string_view path, NpyHeader* header) {
-  const absl::Status malformed = BadFile(
+  absl::Status malformed = BadFile(
       path, "expected a header with 'descr', 'fortran_order' and 'shape' as numpy writes it");
   Literals literals(text);
   bool has_descr = false;
