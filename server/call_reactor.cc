@@ -51,7 +51,7 @@ static_assert(sizeof(Refusal) <= 1024);
 }  // namespace
 
 RawReactor* NewRefusal(grpc::CallbackServerContext* call) noexcept {
-  Refusal* refusal = new (std::nothrow) Refusal();
+  auto* refusal = new (std::nothrow) Refusal();
   if (refusal == nullptr) refusal = Refusal::Spare();
   if (refusal != nullptr) refusal->Finish(FinalStatus(call, OutOfMemoryOrCode()));
   return refusal;

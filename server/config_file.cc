@@ -112,8 +112,10 @@ class Reader {
       return ReadString(&value->text);
     }
     size_t size = 0;
-    while (size < rest_.size() && (IsBare(rest_[size]) || rest_[size] == '.' || rest_[size] == '+'))
+    while (size < rest_.size() &&
+           (IsBare(rest_[size]) || rest_[size] == '.' || rest_[size] == '+')) {
       ++size;
+    }
     const absl::string_view word = rest_.substr(0, size);
     rest_.remove_prefix(size);
     if (word == "true" || word == "false") {
