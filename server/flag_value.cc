@@ -250,7 +250,7 @@ absl::Status SetFlag(const FlagEntry& flag, const ConfigEntry& entry, Settings* 
                                                      TypeName(value.type), " ",
                                                      absl::CHexEscape(value.text)));
     }
-    texts.push_back(value.text);
+    texts.emplace_back(value.text);
   }
   if (addresses != nullptr) return SetAddresses(texts, addresses->field(settings));
   return SetFlag(flag, texts.front(), settings);
