@@ -188,8 +188,9 @@ class StreamReactor final : public CallReactor {
     // The session may outlive the call for as long as a task runs: no owning pointer back.
     auto session = StreamSession::Create(*std::move(plan), context_.stream_limits, context_.pool,
                                          context_.budget, [weak = weak_from_this()] {
-                                           if (const auto self = weak.lock())
+                                           if (const auto self = weak.lock()) {
                                              static_cast<StreamReactor*>(self.get())->OnProgress();
+                                           }
                                          });
     if (!session.ok()) return session.status();
     const std::lock_guard<std::mutex> lock(mutex_);

@@ -29,7 +29,7 @@
 namespace lossd {
 namespace {
 
-using Response = v1::EvaluateStreamResponse;
+using StreamResponse = v1::EvaluateStreamResponse;
 
 /// As the generated stub opens it, for raw messages.
 std::unique_ptr<RawStream> Open(const std::shared_ptr<grpc::ChannelInterface>& channel,
@@ -91,20 +91,21 @@ absl::Status ReadAll(const CrossEntropyRequest& request, const Plan& plan, Strea
   while (call->stream()->Read(&message)) {
     grpc::ProtoBufferReader reader(&message);
     WireFields fields;
-    if (!WireFields::Read(&reader, *Response::descriptor(), WireFields::Unknown::kSkip, &fields)
+    if (!WireFields::Read(&reader, *StreamResponse::descriptor(), WireFields::Unknown::kSkip,
+                          &fields)
              .ok()) {
       return BadReply("no EvaluateStreamResponse");
     }
-    if (!loss.Append(fields.pieces(Response::kLossFieldNumber)) ||
-        !log_sum_exp.Append(fields.pieces(Response::kLogSumExpFieldNumber)) ||
-        !grad_input.Append(fields.pieces(Response::kGradInputFieldNumber)) ||
-        !grad_target.Append(fields.pieces(Response::kGradTargetFieldNumber)) ||
-        !grad_weight.Append(fields.pieces(Response::kGradWeightFieldNumber))) {
+    if (!loss.Append(fields.pieces(StreamResponse::kLossFieldNumber)) ||
+        !log_sum_exp.Append(fields.pieces(StreamResponse::kLogSumExpFieldNumber)) ||
+        !grad_input.Append(fields.pieces(StreamResponse::kGradInputFieldNumber)) ||
+        !grad_target.Append(fields.pieces(StreamResponse::kGradTargetFieldNumber)) ||
+        !grad_weight.Append(fields.pieces(StreamResponse::kGradWeightFieldNumber))) {
       return BadReply("more bytes than an output holds");
     }
-    if (fields.has(Response::kSummaryFieldNumber)) {
+    if (fields.has(StreamResponse::kSummaryFieldNumber)) {
       v1::Summary wire;
-      if (!wire.ParseFromString(fields.Joined(Response::kSummaryFieldNumber))) {
+      if (!wire.ParseFromString(fields.Joined(StreamResponse::kSummaryFieldNumber))) {
         return BadReply("a summary that is none");
       }
       auto summary = DecodeSummary(wire, "summary");

@@ -39,8 +39,6 @@ int64_t BytesOf(const TensorSpec& spec) {
   return bytes;
 }
 
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 }  // namespace
 
 StreamIntake::StreamIntake(const Plan& plan, const UnitLayout& layout, int64_t max_skew_bytes)

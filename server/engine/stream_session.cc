@@ -24,12 +24,6 @@
 #include "server/engine/memory_budget.h"
 
 namespace lossd {
-namespace {
-
-int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-}  // namespace
-
 StreamSession::StreamSession(std::shared_ptr<const Plan> plan, const StreamLimits& limits,
                              WorkerPool* pool, std::function<void()> on_progress)
     : plan_(std::move(plan)),
