@@ -17,6 +17,7 @@ from ._exceptions import (
     Unimplemented,
 )
 from ._result import Combined, CrossEntropyResult
+from ._version import __version__
 
 __all__ = [
     "Cancelled",
@@ -35,4 +36,5 @@ __all__ = [
     "Unavailable",
     "UnexpectedReply",
     "Unimplemented",
+    "__version__",
 ]
