@@ -1,4 +1,4 @@
-"""The package's build backend (PEP 517, 660): setuptools, after what a checkout does not hold is made.
+"""The package's build backend (PEP 517, 660): setuptools, once what it packs has been made.
 
 The version, the licence and the modules of lossd.v1 have their sources outside this folder, in the
 repository. Here they are brought into it before setuptools looks. A source distribution has them
@@ -18,7 +18,8 @@ REPOSITORY = HERE.parent.parent
 
 # What a distribution has to have. One that packs less would be found out by its users.
 _MADE = ("LICENSE", "lossd/_version.py", "lossd/v1/__init__.py", "lossd/v1/service_pb2.py",
-         "lossd/v1/service_pb2.pyi", "lossd/v1/service_pb2_grpc.py", "lossd/v1/service_pb2_grpc.pyi")
+         "lossd/v1/service_pb2.pyi", "lossd/v1/service_pb2_grpc.py",
+         "lossd/v1/service_pb2_grpc.pyi")
 
 # Any protoc will do: the generated modules are not its own (generate.py).
 _GENERATOR = "grpcio-tools>=1.60"

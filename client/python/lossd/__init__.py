@@ -1,4 +1,4 @@
-"""Client of lossd: cross-entropy losses and gradients over gRPC, for numpy arrays and their like."""
+"""Client of lossd: cross-entropy losses and gradients over gRPC, for arrays of numpy and others."""
 
 from ._client import Client
 from ._exceptions import (

@@ -113,7 +113,8 @@ def _check_roots(roots: Any) -> None:
     if not isinstance(roots, bytes):
         raise invalid_type("root_certificates", "", f"{expected}, got {describe(roots)}")
     if b"-----BEGIN CERTIFICATE-----" not in roots:
-        raise invalid("root_certificates", "", f"{expected}; there is no certificate in these bytes")
+        raise invalid("root_certificates", "",
+                      f"{expected}; there is no certificate in these bytes")
 
 
 def _check_token(token: Any, private: bool) -> None:
