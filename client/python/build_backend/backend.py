@@ -27,41 +27,43 @@ _GENERATOR = "grpcio-tools>=1.60"
 Settings = dict[str, Any] | None
 
 
-def get_requires_for_build_sdist(settings: Settings = None) -> list[str]:
+def get_requires_for_build_sdist(config_settings: Settings = None) -> list[str]:
     return _requirements()
 
 
-def get_requires_for_build_wheel(settings: Settings = None) -> list[str]:
+def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
     return _requirements()
 
 
-def get_requires_for_build_editable(settings: Settings = None) -> list[str]:
+def get_requires_for_build_editable(config_settings: Settings = None) -> list[str]:
     return _requirements()
 
 
-def prepare_metadata_for_build_wheel(directory: str, settings: Settings = None) -> str:
+def prepare_metadata_for_build_wheel(directory: str, config_settings: Settings = None) -> str:
     _prepare()
-    return build_meta.prepare_metadata_for_build_wheel(directory, settings)
+    return str(build_meta.prepare_metadata_for_build_wheel(directory, config_settings))
 
 
-def prepare_metadata_for_build_editable(directory: str, settings: Settings = None) -> str:
+def prepare_metadata_for_build_editable(directory: str, config_settings: Settings = None) -> str:
     _prepare()
-    return build_meta.prepare_metadata_for_build_editable(directory, settings)
+    return str(build_meta.prepare_metadata_for_build_editable(directory, config_settings))
 
 
-def build_sdist(directory: str, settings: Settings = None) -> str:
+def build_sdist(directory: str, config_settings: Settings = None) -> str:
     _prepare()
-    return build_meta.build_sdist(directory, settings)
+    return str(build_meta.build_sdist(directory, config_settings))
 
 
-def build_wheel(directory: str, settings: Settings = None, metadata: str | None = None) -> str:
+def build_wheel(directory: str, config_settings: Settings = None,
+                metadata_directory: str | None = None) -> str:
     _prepare()
-    return build_meta.build_wheel(directory, settings, metadata)
+    return str(build_meta.build_wheel(directory, config_settings, metadata_directory))
 
 
-def build_editable(directory: str, settings: Settings = None, metadata: str | None = None) -> str:
+def build_editable(directory: str, config_settings: Settings = None,
+                   metadata_directory: str | None = None) -> str:
     _prepare()
-    return build_meta.build_editable(directory, settings, metadata)
+    return str(build_meta.build_editable(directory, config_settings, metadata_directory))
 
 
 def _in_repository() -> bool:

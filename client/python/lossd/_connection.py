@@ -50,7 +50,7 @@ class Connection:
             roots = None if root_certificates is True else root_certificates
             self._channel = grpc.secure_channel(
                 address, grpc.ssl_channel_credentials(roots), _OPTIONS)
-        self._stub = service_pb2_grpc.LossServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._stub = service_pb2_grpc.LossServiceStub(self._channel)
         self._metadata = () if token is None else (("authorization", f"Bearer {token}"),)
         self._closed = False
 
