@@ -5,6 +5,7 @@
 #   tests/client/python_runtimes.sh DIRECTORY_OF_LOSSD [--full]
 # --full: the major versions of protobuf in between too. Environments are kept in build/runtimes.
 set -euo pipefail
+shopt -s inherit_errexit
 cd "$(dirname "$0")/../.."
 binaries=$1
 full=${2:-}
@@ -100,9 +101,9 @@ if [ "$full" = --full ]; then
   environment protobuf6 'protobuf==6.*' "${middle[1]}"
   try protobuf6
 fi
-environment newest
+environment newest types-grpcio types-protobuf
 try newest
-# The types that were packed, as a user's mypy finds them.
+# The types that were packed, as a user's mypy finds them; grpcio and protobuf have theirs elsewhere.
 build/venv/bin/mypy --strict --cache-dir build/mypy-wheel --python-executable "$cache/newest/bin/python" \
   client/python/tests/typed_user.py
 echo "python runtimes: passed"

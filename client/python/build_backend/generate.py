@@ -4,7 +4,7 @@ What protoc writes itself demands its own runtime or a later one: code of protob
 protobuf 4, 5 or 6 that TensorFlow, Ray and others ask for, and grpcio's refuses an older grpcio.
 So from protoc come the descriptors and the types alone. The modules around them are written here,
 in the form that generated code has had since protobuf 3.20 and that every runtime since has to
-load; tests/python_runtimes.sh tries them. The stubs use what grpcio 1.51 has.
+load; tests/client/python_runtimes.sh tries them. The stubs use what grpcio 1.51 has.
 """
 
 from __future__ import annotations
