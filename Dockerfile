@@ -9,7 +9,7 @@ RUN apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y 
       protobuf-compiler protobuf-compiler-grpc libabsl-dev libhwy-dev libspdlog-dev libcli11-dev \
       nlohmann-json3-dev libzip-dev libjemalloc-dev > /dev/null
 WORKDIR /src
-COPY CMakeLists.txt CMakePresets.json ./
+COPY CMakeLists.txt CMakePresets.json version.txt ./
 COPY cmake cmake
 COPY third_party third_party
 COPY proto proto

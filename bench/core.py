@@ -31,7 +31,8 @@ class Contestant:
 
     def __init__(self, name, command, cwd=None):
         self.name = name
-        self.process = subprocess.Popen(command, cwd=cwd, text=True, bufsize=1, stdin=subprocess.PIPE,
+        self.process = subprocess.Popen(command, cwd=cwd, text=True, bufsize=1,
+                                        stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
     def ask(self, line):
@@ -85,11 +86,12 @@ def summarize(shape, dtype, operation, times):
     """Medians and ratios: how often longer each takes than lossd; memory: its share of ours."""
     ours = times["lossd"]
     row = {"shape": list(shape), "dtype": dtype, "operation": operation,
-           "seconds": {name: {"min": min(t), "median": statistics.median(t)} for name, t in times.items()},
+           "seconds": {name: {"min": min(t), "median": statistics.median(t)}
+                       for name, t in times.items()},
            "ratios": {}}
     for name, theirs in times.items():
         if name != "lossd":
-            ratios = [b / a for a, b in zip(ours, theirs)]
+            ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
             row["ratios"][name] = {"min": min(ratios), "median": statistics.median(ratios)}
     return row
 
@@ -98,7 +100,7 @@ COLUMNS = ["eager", "compile", "jax", "read", "memcpy", "stream"]
 
 
 def table(rows):
-    head = ["shape", "dtype", "operation", "lossd ms"] + COLUMNS
+    head = ["shape", "dtype", "operation", "lossd ms", *COLUMNS]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
         cells = ["x".join(map(str, row["shape"])), row["dtype"], row["operation"],
@@ -116,7 +118,8 @@ def plot(rows, path):
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 2, figsize=(13, 8), sharey=True)
-    for axis, (dtype, operation) in zip(axes.flat, [(d, o) for d in DTYPES for o in OPERATIONS]):
+    kinds = [(d, o) for d in DTYPES for o in OPERATIONS]
+    for axis, (dtype, operation) in zip(axes.flat, kinds, strict=True):
         chosen = [r for r in rows if r["dtype"] == dtype and r["operation"] == operation]
         peers = [p for p in ("eager", "compile", "jax") if chosen and p in chosen[0]["ratios"]]
         for index, peer in enumerate(peers):
@@ -126,7 +129,8 @@ def plot(rows, path):
         axis.set_yscale("log")
         axis.set_title(f"{operation}, {dtype}: time of the peer over lossd's")
         axis.set_xticks(range(len(chosen)))
-        axis.set_xticklabels(["x".join(map(str, r["shape"])) for r in chosen], rotation=30, ha="right")
+        axis.set_xticklabels(["x".join(map(str, r["shape"])) for r in chosen], rotation=30,
+                             ha="right")
         if peers:
             axis.legend()
     figure.tight_layout()
@@ -150,26 +154,34 @@ def progress(text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--binaries", type=pathlib.Path, required=True, help="folder with core_bench")
-    parser.add_argument("--out", type=pathlib.Path, required=True, help="folder for core.json, core.md, core.svg")
+    parser.add_argument("--binaries", type=pathlib.Path, required=True,
+                        help="folder with core_bench")
+    parser.add_argument("--out", type=pathlib.Path, required=True,
+                        help="folder for core.json, core.md, core.svg")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--short", action="store_true", help="no peers, small shapes, two rounds")
-    parser.add_argument("--alone", action="store_true", help="no peers: lossd and the machine's memory")
-    parser.add_argument("--dtype", action="append", choices=DTYPES, help="only this type; repeatable")
-    parser.add_argument("--target", choices=["index", "smoothing", "probabilities"], default="index",
+    parser.add_argument("--alone", action="store_true",
+                        help="no peers: lossd and the machine's memory")
+    parser.add_argument("--dtype", action="append", choices=DTYPES,
+                        help="only this type; repeatable")
+    parser.add_argument("--target", choices=["index", "smoothing", "probabilities"],
+                        default="index",
                         help="labels, labels smoothed by 0.1, or probabilities")
-    parser.add_argument("--shape", action="append", help="only this shape, such as 512x128256; repeatable")
+    parser.add_argument("--shape", action="append",
+                        help="only this shape, such as 512x128256; repeatable")
     arguments = parser.parse_args()
     cpus = sorted(os.sched_getaffinity(0))[:arguments.threads]
     os.sched_setaffinity(0, cpus)
-    everyone = contestants(arguments.binaries / "core_bench", arguments.threads, not arguments.short and not arguments.alone)
+    everyone = contestants(arguments.binaries / "core_bench", arguments.threads,
+                           not arguments.short and not arguments.alone)
     shapes = SHORT_SHAPES if arguments.short else SHAPES
     if arguments.shape:
         shapes = [tuple(int(n) for n in s.split("x")) for s in arguments.shape]
     rounds = 2 if arguments.short else arguments.rounds
     rows = []
-    about = machine(everyone[0]) | {"threads": arguments.threads, "cpus": len(cpus), "rounds": rounds,
+    about = machine(everyone[0]) | {"threads": arguments.threads, "cpus": len(cpus),
+                                    "rounds": rounds,
                                    "target": arguments.target}
     for dtype in arguments.dtype or DTYPES:
         prepared = dtype if arguments.target == "index" else f"{dtype}/{arguments.target}"
@@ -177,14 +189,17 @@ def main():
             for contestant in everyone:
                 contestant.ask(" ".join(["prepare", prepared, *map(str, shape)]))
             for operation in OPERATIONS:
-                rows.append(summarize(shape, dtype, operation, race(everyone, shape, dtype, operation, rounds)))
+                rows.append(summarize(shape, dtype, operation,
+                                      race(everyone, shape, dtype, operation, rounds)))
                 progress(f"{dtype} {shape} {operation}")
     progress("")
     for contestant in everyone:
         contestant.close()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "core.json").write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
-    title = f"{about['cpu']}, {about['instruction_set']}, {about['threads']} threads, {rounds} rounds, {arguments.target} targets"
+    report = json.dumps({"machine": about, "rows": rows}, indent=1)
+    (arguments.out / "core.json").write_text(report + "\n")
+    title = (f"{about['cpu']}, {about['instruction_set']}, {about['threads']} threads, "
+             f"{rounds} rounds, {arguments.target} targets")
     text = f"{title}\n\n{table(rows)}\n"
     (arguments.out / "core.md").write_text(text)
     print(text)

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-
 import worker
 
 
@@ -15,10 +14,12 @@ class Problem:
         self.count = worker.copies(host.nbytes)
         self.inputs = [jnp.array(host, copy=True) for _ in range(self.count)]
         if target == "probabilities":
-            share = (random.random(shape, dtype=np.float32) * (2 / shape[1])).astype(jnp.dtype(dtype))
+            share = random.random(shape, dtype=np.float32) * (2 / shape[1])
+            share = share.astype(jnp.dtype(dtype))
             self.targets = [jnp.array(share, copy=True) for _ in range(self.count)]
         else:
-            self.targets = [jnp.array(random.integers(0, shape[1], [shape[0], *shape[2:]]))] * self.count
+            labels = random.integers(0, shape[1], [shape[0], *shape[2:]])
+            self.targets = [jnp.array(labels)] * self.count
 
         def mean(x, y):
             if target == "index":

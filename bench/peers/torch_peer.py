@@ -4,7 +4,6 @@ import sys
 
 import torch
 import torch.nn.functional as F
-
 import worker
 
 

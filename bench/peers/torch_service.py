@@ -19,7 +19,8 @@ def evaluate(request, context):
     del context
     rows, classes, gradient = np.frombuffer(request, "<i8", 3)
     labels = torch.frombuffer(request, dtype=torch.int64, count=int(rows), offset=24)
-    logits = torch.frombuffer(request, dtype=torch.float32, offset=24 + 8 * int(rows)).view(int(rows), int(classes))
+    logits = torch.frombuffer(request, dtype=torch.float32, offset=24 + 8 * int(rows))
+    logits = logits.view(int(rows), int(classes))
     if not gradient:
         with torch.no_grad():
             return F.cross_entropy(logits, labels).numpy().tobytes()
@@ -34,7 +35,8 @@ def main():
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(8), options=options)
     handler = grpc.unary_unary_rpc_method_handler(evaluate)
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("bench", {"Evaluate": handler})])
+    service = grpc.method_handlers_generic_handler("bench", {"Evaluate": handler})
+    server.add_generic_rpc_handlers([service])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(f"ready 127.0.0.1:{port}", flush=True)

@@ -22,8 +22,8 @@ def copies(input_bytes):
 
 
 def serve(make_problem):
-    """Answers commands. ``make_problem(dtype, shape, target)`` gives an object whose ``loss(i)`` and
-    ``gradient(i)`` evaluate copy i (0 <= i < ``count``) to the end."""
+    """Answers commands. ``make_problem(dtype, shape, target)`` gives an object whose ``loss(i)``
+    and ``gradient(i)`` evaluate copy i (0 <= i < ``count``) to the end."""
     problem = None
     turn = 0
     for line in sys.stdin:

@@ -3,9 +3,9 @@ gradient comes from a lossd server.
 
     python client/examples/train_digits.py --server 127.0.0.1:50051
 
-The model (64 pixels, one hidden layer, 10 classes) lives here, in numpy; the loss lives on the server:
-logits go up, the loss and its gradient come down, and the chain rule goes on from there. Ends with
-exit status 1 where a worked example is off or the held-out accuracy stays below 95 %.
+The model (64 pixels, one hidden layer, 10 classes) lives here, in numpy; the loss lives on the
+server: logits go up, the loss and its gradient come down, and the chain rule goes on from there.
+Ends with exit status 1 where a worked example is off or the held-out accuracy stays below 95 %.
 """
 
 import argparse
@@ -16,8 +16,9 @@ import pathlib
 import sys
 import time
 
-import lossd
 import numpy as np
+
+import lossd
 
 HERE = pathlib.Path(__file__).resolve().parent
 EXAMPLES = HERE.parents[1] / "tests" / "conformance" / "worked_examples.json"
@@ -97,7 +98,8 @@ def draw_digits(images, classes, predictions):
     """A few images side by side with their class and the prediction."""
     shades = " .:-=+*#%@"
     for row in range(8):
-        print("   ".join("".join(2 * shades[min(9, int(p * 9.99))] for p in image[8 * row:8 * row + 8])
+        print("   ".join("".join(2 * shades[min(9, int(p * 9.99))]
+                                 for p in image[8 * row:8 * row + 8])
                          for image in images))
     print("   ".join(f"a {c}, read as {p}".ljust(16)
                      for c, p in zip(classes, predictions, strict=True)))
@@ -119,8 +121,8 @@ def train(client, rng, epochs=20, batch=64):
             losses.append(float(result.loss))
         if epoch % 4 == 3:
             test = client.cross_entropy(model.logits(test_images), test_classes)
-            print(f"  epoch {epoch + 1:2d}: training loss {np.mean(losses[-20:]):.4f}, held-out loss "
-                  f"{float(test.loss):.4f}, {test.correct} of {test.positions} right")
+            print(f"  epoch {epoch + 1:2d}: training loss {np.mean(losses[-20:]):.4f}, held-out "
+                  f"loss {float(test.loss):.4f}, {test.correct} of {test.positions} right")
     seconds = time.monotonic() - started
     print(f"\n{len(losses)} losses and gradients over gRPC in {seconds:.1f} s\n")
     draw_curve(losses)

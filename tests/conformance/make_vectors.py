@@ -1,14 +1,19 @@
 #!/usr/bin/env python3
 """Makes vectors.jsonl: problems and the answers that PyTorch gives, one case a line.
 
-Run once, with PyTorch installed: python3 tests/conformance/make_vectors.py > tests/conformance/vectors.jsonl
+Run once, with PyTorch installed:
+
+    python3 tests/conformance/make_vectors.py > tests/conformance/vectors.jsonl
+
 Answers are computed in float64 from values that every tested type holds exactly, and rounded to the
 type that the service returns. Cases where the service is deliberately better than PyTorch (ignored
 positions with infinite logits, zero masses at -inf) are not here; tests/core has them.
 """
 
+import functools
 import itertools
 import json
+import math
 import random
 import sys
 
@@ -29,7 +34,7 @@ def encode(values):
     out = []
     for v in values:
         v = float(v)
-        if v != v:
+        if math.isnan(v):
             out.append("nan")
         elif v in (float("inf"), float("-inf")):
             out.append("inf" if v > 0 else "-inf")
@@ -44,8 +49,8 @@ def rounded(tensor, dtype):
     if dtype == "float64":
         return encode(flat.tolist())
     if dtype == "bfloat16":
-        return encode(float(np.format_float_positional(np.float32(v), precision=5, fractional=False))
-                      if np.isfinite(v) else v
+        shortest = functools.partial(np.format_float_positional, precision=5, fractional=False)
+        return encode(float(shortest(np.float32(v))) if np.isfinite(v) else v
                       for v in flat.to(torch.bfloat16).to(torch.float64).tolist())
     narrow = flat.numpy().astype(dtype)
     return encode(float(str(v)) for v in narrow)
@@ -56,7 +61,8 @@ def grid(rng, count, step, low, high):
 
 
 def solve(case):
-    """Fills case["expect"]: loss, grad_input, and grad_target and grad_weight where PyTorch has them."""
+    """Fills case["expect"]: loss, grad_input, and grad_target and grad_weight where PyTorch has
+    them."""
     dtype = case["dtype"]
     loss_dtype = "float64" if dtype == "float64" else "float32"
     shape = case["shape"]
@@ -64,7 +70,7 @@ def solve(case):
     number = float
     x = torch.tensor([number(v) for v in case["input"]], dtype=torch.float64).reshape(shape)
     x.requires_grad_(True)
-    moved = x if axis is None or len(shape) == 1 else x.movedim(axis, 1 if axis != 0 or len(shape) > 1 else 0)
+    moved = x if axis is None or len(shape) == 1 else x.movedim(axis, 1)
     target = case["target"]
     probabilities = target["dtype"] in DTYPES
     if probabilities:
@@ -79,7 +85,8 @@ def solve(case):
         weight.requires_grad_(probabilities)
     loss = torch.nn.functional.cross_entropy(
         moved, t_moved, weight=weight, reduction=case["reduction"],
-        ignore_index=case.get("ignore_index", -100), label_smoothing=case.get("label_smoothing", 0.0))
+        ignore_index=case.get("ignore_index", -100),
+        label_smoothing=case.get("label_smoothing", 0.0))
     g = torch.ones_like(loss)
     if "grad_output" in case:
         g = torch.tensor([number(v) for v in case["grad_output"]["values"]],
@@ -149,7 +156,7 @@ def edges():
                    target={"dtype": "float32", "shape": [0, 3], "values": []}, reduction=reduction)
         yield edge(f"empty_inner_{reduction}", shape=[2, 3, 0], input=[],
                    target=index([], [2, 0]), reduction=reduction)
-        yield edge(f"zero_weights_{reduction}", shape=[3, 3], input=rows + [0, 1, 0],
+        yield edge(f"zero_weights_{reduction}", shape=[3, 3], input=[*rows, 0, 1, 0],
                    target=index([0, 0, -100]), weight={"dtype": "float32", "values": [0, 1, 1]},
                    reduction=reduction)
         yield edge(f"one_class_{reduction}", shape=[2, 1], input=[3, -2], target=index([0, 0]),

@@ -3,8 +3,8 @@
     load.py --binaries build/release/bin [--full] [scenario ...]
 
 The short form takes about a minute; --full has the sizes of the promises. Each scenario prints its
-figures and fails where a promise is broken. Limits on time ratios are wider in the short form, whose
-samples are few.
+figures and fails where a promise is broken. Limits on time ratios are wider in the short form,
+whose samples are few.
 """
 
 import argparse
@@ -30,14 +30,16 @@ def stream_memory(binaries, full):
     rows = 16384 if full else 1024  # 8.4 GB, 0.5 GB
     for gradient in (False, True):
         with Server(binaries) as server:
-            command = [binaries / "lossctl", "--server", server.tcp, "bench", f"--shape={rows},128256", "--generate",
+            command = [binaries / "lossctl", "--server", server.tcp, "bench",
+                       f"--shape={rows},128256", "--generate",
                        "--warmup=0", "--duration=0.01", *(["--grad"] if gradient else [])]
             begin = time.monotonic()
             client = peak_child_mib(command)
             seconds = time.monotonic() - begin
             peak = server.memory_mib("VmHWM")
             gigabytes = rows * 128256 * 4 / 1e9
-            what = f"{gigabytes:.1f} GB {'with gradient' if gradient else 'loss only'} in {seconds:.1f} s"
+            outputs = "with gradient" if gradient else "loss only"
+            what = f"{gigabytes:.1f} GB {outputs} in {seconds:.1f} s"
             check(peak <= 256, f"{what}: server's peak {peak:.0f} MiB")
             check(client <= 256, f"{what}: client's peak {client:.0f} MiB")
 
@@ -48,14 +50,15 @@ def fairness(binaries, full):
     with Server(binaries) as server:
         small = ["--shape=8,10", f"--duration={seconds}", "--rate=500"]
         idle = bench(binaries, server.tcp, *small)["latency_us"]
-        bulk = Bench(binaries, server.tcp, "--shape=512,128256", "--concurrency=4", f"--duration={seconds + 3}")
+        bulk = Bench(binaries, server.tcp, "--shape=512,128256", "--concurrency=4",
+                     f"--duration={seconds + 3}")
         time.sleep(1.5)
         busy = bench(binaries, server.tcp, *small)["latency_us"]
         streamed = bulk.report()
     ratio = busy["p99"] / idle["p99"]
     print(f"  (8,10): idle p50 {idle['p50']:.0f} p99 {idle['p99']:.0f} us, beside four streams of "
-          f"{streamed['sent_bytes_per_second'] / 1e9:.2f} GB/s p50 {busy['p50']:.0f} p99 {busy['p99']:.0f} us: "
-          f"{ratio:.1f} times")
+          f"{streamed['sent_bytes_per_second'] / 1e9:.2f} GB/s p50 {busy['p50']:.0f} "
+          f"p99 {busy['p99']:.0f} us: {ratio:.1f} times")
     # What the clients' own threads take of two cores is in these figures: docs/numbers.md.
     check(busy["p99"] < 50_000, "small calls pass bulk ones within 50 ms")
 
@@ -63,9 +66,11 @@ def fairness(binaries, full):
 def idle_calls(binaries, full):
     """One call a second: gRPC's threads do not fall asleep."""
     with Server(binaries) as server:
-        latency = bench(binaries, server.tcp, "--shape=8,10", f"--duration={60 if full else 6}", "--rate=1",
+        latency = bench(binaries, server.tcp, "--shape=8,10", f"--duration={60 if full else 6}",
+                        "--rate=1",
                         "--warmup=1")["latency_us"]
-    check(latency["max"] < (10_000 if full else 50_000), f"one call a second: p50 {latency['p50']:.0f}, "
+    check(latency["max"] < (10_000 if full else 50_000),
+          f"one call a second: p50 {latency['p50']:.0f}, "
           f"p99 {latency['p99']:.0f}, max {latency['max']:.0f} us")
 
 
@@ -73,24 +78,27 @@ def overload(binaries, full):
     """Twice as many bulk streams as the budget admits: refused at once, served as well as ever."""
     seconds = 60 if full else 6
     flags = ["--shape=128,128256", "--generate", "--grad"]
-    # Three quarters of the budget are for computing, and a stream reserves five units of 1 MiB, each
-    # with its gradient: 18 streams fit, and 36 ask.
+    # Three quarters of the budget are for computing, and a stream reserves five units of 1 MiB,
+    # each with its gradient: 18 streams fit, and 36 ask.
     budget, fit = 256, 18
     with Server(binaries, f"--max-memory={budget}MiB") as server:
         peak = bench(binaries, server.unix, *flags, f"--concurrency={fit}", f"--duration={seconds}")
     with Server(binaries, f"--max-memory={budget}MiB") as server:
         resting = server.memory_mib("VmRSS")
-        over = bench(binaries, server.unix, *flags, f"--concurrency={2 * fit}", f"--duration={seconds}",
-                     "--keep-going")
+        over = bench(binaries, server.unix, *flags, f"--concurrency={2 * fit}",
+                     f"--duration={seconds}", "--keep-going")
         highest = server.memory_mib("VmHWM")
-        after = bench(binaries, server.unix, *flags, f"--concurrency={fit}", "--warmup=0", f"--duration={max(2, seconds / 10)}")
+        after = bench(binaries, server.unix, *flags, f"--concurrency={fit}", "--warmup=0",
+                      f"--duration={max(2, seconds / 10)}")
     refusals = over.get("error_latency_us", {})
-    print(f"  peak {peak['calls_per_second']:.1f} streams/s; overloaded {over['calls_per_second']:.1f}, "
-          f"{over['errors']} refused {over.get('errors_by_code')}, in us {refusals}; after it "
+    print(f"  peak {peak['calls_per_second']:.1f} streams/s; overloaded "
+          f"{over['calls_per_second']:.1f}, {over['errors']} refused "
+          f"{over.get('errors_by_code')}, in us {refusals}; after it "
           f"{after['calls_per_second']:.1f} streams/s")
     check(over["errors"] > 0, "something was refused: the load is an overload")
     check(set(over["errors_by_code"]) == {"RESOURCE_EXHAUSTED"}, "refusals are RESOURCE_EXHAUSTED")
-    check(highest <= resting + budget + 64, f"memory {highest:.0f} MiB, {resting:.0f} at rest, a budget of {budget}")
+    check(highest <= resting + budget + 64,
+          f"memory {highest:.0f} MiB, {resting:.0f} at rest, a budget of {budget}")
     check(after["errors"] == 0, "recovered at once")
     goodput = over["calls_per_second"] / peak["calls_per_second"]
     check(goodput >= (0.8 if full else 0.5), f"goodput {goodput:.2f} of the peak")
@@ -103,12 +111,13 @@ def leak_growth(binaries, full, environment=None):
         def run(calls, streams):
             done = 0
             while done < calls:
-                done += bench(binaries, server.unix, "--shape=8,10", "--transport=many", "--warmup=0",
-                              "--concurrency=2", "--duration=1")["calls"]
+                done += bench(binaries, server.unix, "--shape=8,10", "--transport=many",
+                              "--warmup=0", "--concurrency=2", "--duration=1")["calls"]
             done = 0
             while done < streams:
-                done += bench(binaries, server.unix, "--shape=64,20000", "--grad", "--transport=stream", "--warmup=0",
-                              "--concurrency=2", "--duration=1")["calls"]
+                done += bench(binaries, server.unix, "--shape=64,20000", "--grad",
+                              "--transport=stream", "--warmup=0", "--concurrency=2",
+                              "--duration=1")["calls"]
         def held():
             # An idle server gives freed memory back, over a second.
             time.sleep(8)
@@ -134,7 +143,8 @@ SCENARIOS = {f.__name__: f for f in (stream_memory, fairness, idle_calls, overlo
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binaries", type=pathlib.Path, required=True)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("scenario", nargs="*", choices=[[], *SCENARIOS])

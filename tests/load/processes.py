@@ -51,7 +51,8 @@ class Bench:
     """A lossctl bench that runs beside others; ``report()`` waits for it."""
 
     def __init__(self, binaries, address, *flags):
-        self.process = subprocess.Popen([binaries / "lossctl", "--server", address, "bench", "--json", *flags],
+        self.process = subprocess.Popen([binaries / "lossctl", "--server", address, "bench",
+                                         "--json", *flags],
                                         text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def report(self):
@@ -67,7 +68,9 @@ def bench(binaries, address, *flags):
 
 def peak_child_mib(command):
     """Runs a command; the peak of its memory in MiB."""
-    script = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
+    script = ("import resource, subprocess, sys; "
+              "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
               "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
-    out = subprocess.run(["python3", "-c", script, *map(str, command)], check=True, text=True, capture_output=True)
+    out = subprocess.run(["python3", "-c", script, *map(str, command)], check=True, text=True,
+                         capture_output=True)
     return int(out.stdout) / 1024

@@ -1,4 +1,4 @@
-"""Client of lossd: cross-entropy losses and gradients over gRPC, for numpy arrays and their like."""
+"""Client of lossd: cross-entropy losses and gradients over gRPC, for arrays of numpy and others."""
 
 from ._client import Client
 from ._exceptions import (
@@ -17,6 +17,7 @@ from ._exceptions import (
     Unimplemented,
 )
 from ._result import Combined, CrossEntropyResult
+from ._version import __version__
 
 __all__ = [
     "Cancelled",
@@ -35,4 +36,5 @@ __all__ = [
     "Unavailable",
     "UnexpectedReply",
     "Unimplemented",
+    "__version__",
 ]

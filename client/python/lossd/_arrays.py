@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import _dtypes
+from ._dtypes import Array
 from ._exceptions import InvalidArgument, LossdError, describe, invalid, invalid_type
 
 _NESTS = (list, tuple, range)
@@ -29,7 +30,7 @@ class Source:
     """
 
     name: str
-    array: np.ndarray
+    array: Array
     dtype: str
     weak: bool
 
@@ -55,7 +56,7 @@ class Operand:
         dtype: name of the element type, one of _dtypes.
     """
 
-    array: np.ndarray
+    array: Array
     dtype: str
 
     @property
@@ -134,7 +135,7 @@ def place(index: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, index))}]" if index else ""
 
 
-def _converted(value: Any, name: str) -> tuple[np.ndarray, str]:
+def _converted(value: Any, name: str) -> tuple[Array, str]:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         return _from_torch(torch, value)
@@ -150,7 +151,7 @@ def _converted(value: Any, name: str) -> tuple[np.ndarray, str]:
     return (array.view(np.uint16) if dtype == "bfloat16" else array), dtype
 
 
-def _from_torch(torch: Any, tensor: Any) -> tuple[np.ndarray, str]:
+def _from_torch(torch: Any, tensor: Any) -> tuple[Array, str]:
     plain = tensor.detach().cpu().resolve_conj().resolve_neg()
     if plain.dtype == torch.bfloat16:
         # Signed: older releases of torch have no uint16.
@@ -190,7 +191,7 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
+def _from_objects(array: Array, name: str) -> Array:
     """Python's numbers as numpy's: int64 or uint64 where all are integers, else float64."""
     values = array.reshape(-1).tolist()
     if array.ndim == 0 and not isinstance(values[0], int):
@@ -212,5 +213,5 @@ def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
     raise invalid(name, "VALUE_RANGE", "expected integers in [-2^63, 2^64 - 1]")
 
 
-def _first(where: np.ndarray) -> tuple[int, ...]:
+def _first(where: Array) -> tuple[int, ...]:
     return tuple(int(i) for i in np.argwhere(where)[0])

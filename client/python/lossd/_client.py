@@ -4,9 +4,10 @@ import functools
 import time
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any
+from typing import Any, SupportsFloat, SupportsIndex
 
 import grpc
+import numpy as np
 
 from . import _errors, _replies, _retry, _scalars, _stream
 from ._connection import Connection
@@ -45,19 +46,20 @@ class Client:
 
     def __init__(self, address: str, *, token: str | None = None,
                  root_certificates: bytes | bool | None = None,
-                 timeout: float | None = None) -> None:
+                 timeout: SupportsFloat | None = None) -> None:
         self._timeout = _scalars.seconds(timeout, "timeout")
         self._connection = Connection(address, token, root_certificates)
         self._limits: service_pb2.Limits | None = None
 
     def cross_entropy(self, input: Any, target: Any, *, weight: Any = None,
-                      ignore_index: int = -100, reduction: str = "mean",
-                      label_smoothing: float = 0.0, class_axis: int = 1, grad: bool = False,
-                      grad_output: Any = None, grad_target: bool = False,
-                      grad_weight: bool = False, log_sum_exp: bool = False, top_k: int = 0,
-                      empty_mean: str = "nan", normalizer: float | None = None,
-                      transport: str = "auto", timeout: float | None = None,
-                      chunk_bytes: int = _stream.CHUNK_BYTES) -> CrossEntropyResult:
+                      ignore_index: SupportsIndex = -100, reduction: str = "mean",
+                      label_smoothing: SupportsFloat = 0.0, class_axis: SupportsIndex = 1,
+                      grad: bool | np.bool_ = False, grad_output: Any = None,
+                      grad_target: bool | np.bool_ = False, grad_weight: bool | np.bool_ = False,
+                      log_sum_exp: bool | np.bool_ = False, top_k: SupportsIndex = 0,
+                      empty_mean: str = "nan", normalizer: SupportsFloat | None = None,
+                      transport: str = "auto", timeout: SupportsFloat | None = None,
+                      chunk_bytes: SupportsIndex = _stream.CHUNK_BYTES) -> CrossEntropyResult:
         """Evaluates torch.nn.functional.cross_entropy(input, target, ...).
 
         Arrays may be numpy's, torch's (on any device; gradients are not followed), those of any
@@ -105,18 +107,19 @@ class Client:
             class_axis=class_axis, grad=grad, grad_target=grad_target, grad_weight=grad_weight,
             log_sum_exp=log_sum_exp, top_k=top_k, empty_mean=empty_mean, normalizer=normalizer)
         transport = _scalars.choice(transport, "transport", ("auto", "unary", "stream"))
-        chunk_bytes = _scalars.integer(chunk_bytes, "chunk_bytes", 1, (1 << 63) - 1)
+        piece = _scalars.integer(chunk_bytes, "chunk_bytes", 1, (1 << 63) - 1)
         deadline = self._deadline(timeout)
         problem = Problem.checked(input, target, weight, grad_output, options)
         try:
             if self._goes_by_stream(problem, transport, deadline):
-                return self._by_stream(problem, chunk_bytes, deadline)
+                return self._by_stream(problem, piece, deadline)
             return self._by_message(problem, deadline)
         except ResourceExhausted:
             self._limits = None  # A server with other limits may have taken this one's place.
             raise
 
-    def combine(self, summaries: Iterable[criterion_pb2.Summary | CrossEntropyResult]) -> Combined:
+    def combine(self, summaries: Iterable[criterion_pb2.Summary | CrossEntropyResult | Combined],
+                ) -> Combined:
         """Merges the summaries of shards exactly.
 
         Args:

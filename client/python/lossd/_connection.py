@@ -50,7 +50,7 @@ class Connection:
             roots = None if root_certificates is True else root_certificates
             self._channel = grpc.secure_channel(
                 address, grpc.ssl_channel_credentials(roots), _OPTIONS)
-        self._stub = service_pb2_grpc.LossServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._stub = service_pb2_grpc.LossServiceStub(self._channel)
         self._metadata = () if token is None else (("authorization", f"Bearer {token}"),)
         self._closed = False
 
@@ -113,7 +113,8 @@ def _check_roots(roots: Any) -> None:
     if not isinstance(roots, bytes):
         raise invalid_type("root_certificates", "", f"{expected}, got {describe(roots)}")
     if b"-----BEGIN CERTIFICATE-----" not in roots:
-        raise invalid("root_certificates", "", f"{expected}; there is no certificate in these bytes")
+        raise invalid("root_certificates", "",
+                      f"{expected}; there is no certificate in these bytes")
 
 
 def _check_token(token: Any, private: bool) -> None:

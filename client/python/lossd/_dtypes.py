@@ -5,10 +5,16 @@ the type of the package ml_dtypes where it can be imported, and are these uint16
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .v1 import tensor_pb2
+
+# An array and an element type of any kind: which one is checked where they come in.
+Array = npt.NDArray[Any]
+DType = np.dtype[Any]
 
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -28,21 +34,20 @@ def name_of(number: int) -> str | None:
 
 
 @lru_cache(maxsize=64)
-def name(dtype: np.dtype) -> str:
+def name(dtype: DType) -> str:
     """The name of a numpy type, whatever its byte order: "text" for strings, "object" for Python's
     objects, numpy's own for others that the wire does not have."""
     return "text" if dtype.kind in "US" else dtype.name
 
 
 @lru_cache(maxsize=64)
-def stored(name: str) -> np.dtype:
+def stored(name: str) -> DType:
     """The little-endian numpy type that keeps the elements inside this package."""
     kept = "uint16" if name == "bfloat16" else name
-    little: np.dtype = np.dtype(kept).newbyteorder("<")
-    return little
+    return np.dtype(kept).newbyteorder("<")
 
 
-def result(name: str) -> np.dtype:
+def result(name: str) -> DType:
     """The numpy type of results."""
     if name != "bfloat16":
         return np.dtype(name)
@@ -50,7 +55,7 @@ def result(name: str) -> np.dtype:
         import ml_dtypes
     except ImportError:
         return np.dtype(np.uint16)
-    bfloat16: np.dtype = np.dtype(ml_dtypes.bfloat16)
+    bfloat16: DType = np.dtype(ml_dtypes.bfloat16)
     return bfloat16
 
 

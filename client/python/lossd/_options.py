@@ -1,4 +1,4 @@
-"""The options of a problem: checked, under the names that callers know, and as Protobuf has them."""
+"""The options of a problem: checked, under the names that callers know, and as messages."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _UINT32 = (0, (1 << 32) - 1)
 
 @dataclass(frozen=True)
 class Options:
-    """All of cross_entropy's arguments that are no arrays, as Client.cross_entropy describes them."""
+    """Those arguments of Client.cross_entropy that are no arrays, as it describes them."""
 
     ignore_index: int
     reduction: str

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from . import _dtypes
+from ._dtypes import Array
 from ._exceptions import unexpected
 from ._problem import Problem, Spec
 from ._result import Combined, CrossEntropyResult
@@ -98,7 +99,7 @@ def from_combined(response: service_pb2.CombineResponse) -> Combined:
     return Combined(summary, np.array(values[0], np.float64 if double else np.float32))
 
 
-def _from_tensor(tensor: tensor_pb2.Tensor, spec: Spec, name: str) -> np.ndarray:
+def _from_tensor(tensor: tensor_pb2.Tensor, spec: Spec, name: str) -> Array:
     dtype, shape = _dtypes.name_of(tensor.dtype), tuple(tensor.shape)
     if (dtype, shape) != (spec.dtype, spec.shape):
         raise unexpected(f"{name} is {dtype or 'of no known type'} of shape {shape}, expected "
@@ -110,7 +111,7 @@ def _from_tensor(tensor: tensor_pb2.Tensor, spec: Spec, name: str) -> np.ndarray
     return array
 
 
-def _empty(spec: Spec) -> np.ndarray:
+def _empty(spec: Spec) -> Array:
     return np.empty(spec.shape, _dtypes.result(spec.dtype))
 
 

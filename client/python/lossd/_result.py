@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from . import _sums
+from ._dtypes import Array
 from .v1 import criterion_pb2
 
 
@@ -33,11 +32,11 @@ class CrossEntropyResult:
         summary: the exact sums (lossd.v1.Summary), for Client.combine.
     """
 
-    loss: np.ndarray
-    grad: np.ndarray | None
-    grad_target: np.ndarray | None
-    grad_weight: np.ndarray | None
-    log_sum_exp: np.ndarray | None
+    loss: Array
+    grad: Array | None
+    grad_target: Array | None
+    grad_weight: Array | None
+    log_sum_exp: Array | None
     positions: int
     ignored: int
     correct: int
@@ -45,7 +44,7 @@ class CrossEntropyResult:
     summary: criterion_pb2.Summary
 
     @classmethod
-    def of(cls, arrays: dict[str, np.ndarray],
+    def of(cls, arrays: dict[str, Array],
            summary: criterion_pb2.Summary) -> "CrossEntropyResult":
         """A result from the arrays of an answer, by the names of EvaluateResponse's fields."""
         return cls(loss=arrays["loss"], grad=arrays.get("grad_input"),
@@ -92,7 +91,7 @@ class Combined(NamedTuple):
     """
 
     summary: criterion_pb2.Summary
-    loss: np.ndarray | None
+    loss: Array | None
 
     @property
     def normalizer(self) -> float:

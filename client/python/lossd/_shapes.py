@@ -71,8 +71,9 @@ def find_classes(logits: Operand, class_axis: int) -> Geometry:
     rank = len(logits.shape)
     wanted = 0 if rank == 1 and class_axis == 1 else class_axis
     if not -rank <= wanted < rank:
-        raise invalid("class_axis", "CLASS_AXIS_RANGE", f"expected an axis in [{-rank}, {rank}) for "
-                      f"an input of shape {logits.shape}, got {class_axis}")
+        raise invalid("class_axis", "CLASS_AXIS_RANGE",
+                      f"expected an axis in [{-rank}, {rank}) for an input of shape "
+                      f"{logits.shape}, got {class_axis}")
     geometry = Geometry(logits.shape, logits.dtype, wanted % rank)
     if geometry.classes < 1:
         raise invalid("input.shape", "CLASSES_EMPTY", "expected at least 1 class at axis "
@@ -107,8 +108,9 @@ def take_weight(source: Source, geometry: Geometry) -> Operand:
         InvalidArgument: its type or its shape does not fit.
     """
     if source.shape != (geometry.classes,):
-        raise invalid("weight.shape", "SHAPE_MISMATCH", f"expected {(geometry.classes,)}, one weight "
-                      f"for each class at axis {geometry.axis} of the input; got {source.shape}")
+        raise invalid("weight.shape", "SHAPE_MISMATCH",
+                      f"expected {(geometry.classes,)}, one weight for each class at axis "
+                      f"{geometry.axis} of the input; got {source.shape}")
     return _companion(source, geometry)
 
 
@@ -123,8 +125,9 @@ def take_grad_output(source: Source, geometry: Geometry, options: Options) -> Op
                       "expected grad=True, or another gradient, where grad_output is given")
     expected = loss_shape(geometry, options)
     if source.shape != expected:
-        raise invalid("grad_output.shape", "SHAPE_MISMATCH", f"expected {expected}, the shape of the "
-                      f'loss with reduction "{options.reduction}"; got {source.shape}')
+        raise invalid("grad_output.shape", "SHAPE_MISMATCH",
+                      f"expected {expected}, the shape of the loss with reduction "
+                      f'"{options.reduction}"; got {source.shape}')
     return _companion(source, geometry)
 
 

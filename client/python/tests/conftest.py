@@ -26,8 +26,8 @@ class Server:
         self.directory = tempfile.TemporaryDirectory()
         self.unix = f"unix:{self.directory.name}/lossd.sock"
         self.process = subprocess.Popen(
-            [BIN / "lossd", "--listen", "127.0.0.1:0", "--listen", self.unix, "--threads", str(threads),
-             *flags], stderr=subprocess.PIPE, text=True)
+            [BIN / "lossd", "--listen", "127.0.0.1:0", "--listen", self.unix, "--threads",
+             str(threads), *flags], stderr=subprocess.PIPE, text=True)
         line = self.process.stderr.readline()
         found = re.search(r"listen=([0-9.]+:\d+),", line)
         assert found, line

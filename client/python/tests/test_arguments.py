@@ -52,7 +52,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("name, value, words", REFUSED)
+@pytest.mark.parametrize(("name", "value", "words"), REFUSED)
 def test_options_are_refused_by_name(unconnected, name, value, words):
     with pytest.raises(lossd.InvalidArgument) as caught:
         unconnected.cross_entropy(X, LABELS, **{name: value})
@@ -130,7 +130,7 @@ def test_fields_of_the_server_are_arguments_too(client, transport):
         assert str(caught.value).startswith(f"INVALID_ARGUMENT: {field}: expected ")
 
 
-@pytest.mark.parametrize("arguments, field", [
+@pytest.mark.parametrize(("arguments", "field"), [
     ({"address": None}, "address"), ({"address": ""}, "address"), ({"address": 50051}, "address"),
     ({"timeout": -1}, "timeout"), ({"timeout": "x"}, "timeout"), ({"timeout": math.nan}, "timeout"),
     ({"token": 3, "root_certificates": True}, "token"),

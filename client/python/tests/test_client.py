@@ -9,7 +9,6 @@ import pytest
 import lossd
 from lossd.v1 import service_pb2, service_pb2_grpc
 
-
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
@@ -38,9 +37,9 @@ def test_arguments_that_have_no_place_on_the_wire(client):
 
 
 def test_no_server():
-    with lossd.Client("127.0.0.1:1", timeout=2) as client:
-        with pytest.raises((lossd.Unavailable, lossd.DeadlineExceeded)):
-            client.cross_entropy(X, np.array([0, 1]))
+    with (lossd.Client("127.0.0.1:1", timeout=2) as client,
+          pytest.raises((lossd.Unavailable, lossd.DeadlineExceeded))):
+        client.cross_entropy(X, np.array([0, 1]))
 
 
 def test_strided_and_big_endian_arrays(client):
@@ -116,7 +115,8 @@ def test_tries_again_what_can_be_replayed():
     server.start()
     with lossd.Client(f"127.0.0.1:{port}", timeout=30) as client:
         assert client.server_info().version == "3rd"
-        for transport, timeout, attempts in (("unary", 30, 4), ("stream", 30, 4), ("stream", 0.5, 3)):
+        for transport, timeout, attempts in (("unary", 30, 4), ("stream", 30, 4),
+                                             ("stream", 0.5, 3)):
             asked.clear()
             with pytest.raises(lossd.Unavailable):
                 client.cross_entropy(big, np.zeros(2, int), transport=transport, timeout=timeout)

@@ -41,14 +41,14 @@ def test_token_over_tls_and_unix_socket(guarded):
         assert client.server_info().version == "guarded"
     with lossd.Client(unix, token="secret", timeout=10) as client:
         assert client.server_info().version == "guarded"
-    with lossd.Client(tls, root_certificates=roots, timeout=10) as client:
-        with pytest.raises(lossd.Unauthenticated):
-            client.server_info()
+    with (lossd.Client(tls, root_certificates=roots, timeout=10) as client,
+          pytest.raises(lossd.Unauthenticated)):
+        client.server_info()
 
 
 def test_an_unknown_authority_is_refused(guarded):
     tls, _, _ = guarded
     stranger = trustme.CA().cert_pem.bytes()
-    with lossd.Client(tls, token="secret", root_certificates=stranger, timeout=2) as client:
-        with pytest.raises((lossd.Unavailable, lossd.DeadlineExceeded)):
-            client.server_info()
+    with (lossd.Client(tls, token="secret", root_certificates=stranger, timeout=2) as client,
+          pytest.raises((lossd.Unavailable, lossd.DeadlineExceeded))):
+        client.server_info()

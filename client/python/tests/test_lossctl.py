@@ -13,7 +13,8 @@ from conftest import BIN
 
 def lossctl(*arguments, **kwargs):
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kwargs}
-    return subprocess.run([BIN / "lossctl", *map(str, arguments)], text=True, timeout=120, **streams)
+    return subprocess.run([BIN / "lossctl", *map(str, arguments)], text=True, timeout=120,
+                          **streams, check=False)
 
 
 def refused(run, *words):
@@ -176,7 +177,8 @@ def test_a_damaged_archive_is_refused(files, evaluate, save):
 
     def other_size(size):
         def change(data):
-            data[:] = bytes(data).replace(struct.pack("<I", info.file_size), struct.pack("<I", size))
+            data[:] = bytes(data).replace(struct.pack("<I", info.file_size),
+                                          struct.pack("<I", size))
         return change
     for size in (info.file_size - 1, info.file_size + 1, 2**31):
         refused(evaluate(damaged(path, other_size(size))), "bad.npz")
@@ -304,9 +306,9 @@ def test_companions_larger_than_the_input(server, tmp_path):
         positions = shape[:1] + shape[2:]
         np.save(tmp_path / "g.npy", np.ones(positions, np.float32))
         run = lossctl("--server", server.tcp, "eval", "--input", tmp_path / "x.npy", "--target",
-                      tmp_path / "t.npy", "--grad-output", tmp_path / "g.npy", "--reduction", "none",
-                      "--transport", "stream", "--grad-out", tmp_path / "dx.npy", "--loss-out",
-                      tmp_path / "l.npy")
+                      tmp_path / "t.npy", "--grad-output", tmp_path / "g.npy", "--reduction",
+                      "none", "--transport", "stream", "--grad-out", tmp_path / "dx.npy",
+                      "--loss-out", tmp_path / "l.npy")
         assert run.returncode == 0, run.stderr
         assert np.all(np.load(tmp_path / "l.npy") == np.float32(np.log(2)))
         assert np.all(np.load(tmp_path / "dx.npy") == 0)

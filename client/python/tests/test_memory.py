@@ -36,10 +36,10 @@ def raw(server, method):
                                response_deserializer=bytes)
 
 
-def outcome(call, *arguments):
+def outcome(call, *arguments, **options):
     """"OK", or the reason of a refusal for want of memory. Anything else is an error."""
     try:
-        call(*arguments)
+        call(*arguments, **options)
         return "OK"
     except grpc.RpcError as error:
         found = _errors.from_rpc_error(error)
@@ -134,11 +134,11 @@ def mixture(server, seconds=8):
                 soft = chance.random() < 0.3
                 target = logits if soft else np.zeros(rows, np.uint8)
                 weight = np.ones(classes, np.float32) if chance.random() < 0.3 else None
-                served += outcome(lambda: connection.cross_entropy(
-                    logits, target, weight=weight, grad=chance.random() < 0.7,
-                    grad_target=soft, log_sum_exp=chance.random() < 0.5,
-                    grad_weight=weight is not None,
-                    label_smoothing=chance.choice([0, 0.1]))) == "OK"
+                served += outcome(
+                    connection.cross_entropy, logits, target, weight=weight,
+                    grad=chance.random() < 0.7, grad_target=soft,
+                    log_sum_exp=chance.random() < 0.5, grad_weight=weight is not None,
+                    label_smoothing=chance.choice([0, 0.1])) == "OK"
         return served
 
     with concurrent.futures.ThreadPoolExecutor(8) as threads:

@@ -124,9 +124,9 @@ def test_answers_of_combine_are_measured():
     for response, words in (({}, "summary is missing"), ({"summary": summary()}, "loss is missing"),
                             ({"summary": summary(), "loss": loss}, "loss has 2 values"),
                             ({"summary": summary(), "loss": scalar()}, "loss has 0 values")):
-        with answered(lambda _, r=response: service_pb2.CombineResponse(**r)) as client:
-            with pytest.raises(lossd.UnexpectedReply, match=words):
-                client.combine([summary()])
+        with (answered(lambda _, r=response: service_pb2.CombineResponse(**r)) as client,
+              pytest.raises(lossd.UnexpectedReply, match=words)):
+            client.combine([summary()])
 
 
 def every_call(client):
@@ -138,12 +138,12 @@ def every_call(client):
 
 
 def test_another_service():
-    with serving(service_pb2_grpc.LossServiceServicer()) as address:
-        with lossd.Client(address, timeout=20) as client:
-            for call in every_call(client):
-                with pytest.raises(lossd.Unimplemented, match="is it a lossd server") as caught:
-                    call()
-                assert isinstance(caught.value, NotImplementedError)
+    with (serving(service_pb2_grpc.LossServiceServicer()) as address,
+          lossd.Client(address, timeout=20) as client):
+        for call in every_call(client):
+            with pytest.raises(lossd.Unimplemented, match="is it a lossd server") as caught:
+                call()
+            assert isinstance(caught.value, NotImplementedError)
 
 
 def test_a_server_of_web_pages():
@@ -172,7 +172,7 @@ BROKEN = status_pb2.Status()
 BROKEN.details.add(type_url="type.googleapis.com/google.rpc.BadRequest", value=b"\xff\xff")
 
 
-@pytest.mark.parametrize("details, field", [
+@pytest.mark.parametrize(("details", "field"), [
     (b"\xff\xff not a message", ""), (b"", ""), (BROKEN.SerializeToString(), ""),
     (any_of(error_details_pb2.BadRequest()).SerializeToString(), ""),
     (any_of(error_details_pb2.BadRequest(field_violations=[{

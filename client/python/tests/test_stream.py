@@ -160,7 +160,7 @@ def test_limits_that_cannot_be_asked():
         assert 50_000 < servicer.largest <= 65_536
 
 
-@pytest.mark.parametrize("dtype, classes", [(np.float32, 1_100_000), (np.float64, 530_000)])
+@pytest.mark.parametrize(("dtype", "classes"), [(np.float32, 1_100_000), (np.float64, 530_000)])
 @pytest.mark.parametrize("transport", ["auto", "stream"])
 def test_a_weight_larger_than_a_message(client, dtype, classes, transport):
     got = client.cross_entropy(np.zeros((1, classes), dtype), [3], weight=np.full(

@@ -20,7 +20,7 @@ def exact(number, exponent):
         (units.bit_length() + 8) // 8, "little", signed=True))
 
 
-@pytest.mark.parametrize("dtype, exponent", [
+@pytest.mark.parametrize(("dtype", "exponent"), [
     (tensor_pb2.DATA_TYPE_FLOAT32, 149), (tensor_pb2.DATA_TYPE_FLOAT16, 149),
     (tensor_pb2.DATA_TYPE_BFLOAT16, 149), (tensor_pb2.DATA_TYPE_FLOAT64, 1074)])
 def test_exact_sums_are_rounded_once(dtype, exponent):
