@@ -2,7 +2,7 @@
 
 Every contestant is a process of its own with the same number of threads, pinned to the same CPUs.
 They take turns within a round, and ratios are taken within rounds: what slows the machine for a
-while slows all of them. docs/numbers.md says how to read the table.
+while slows all of them. docs/benchmarks.md says how to read the table.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Races the service against what the wire allows and against a Python service, over TCP and over a
 Unix socket: a raw gRPC echo and sink of the same bytes with the same settings, and grpcio with
-PyTorch. Turns are taken in rounds and ratios within them; docs/numbers.md says how to read them.
+PyTorch. Turns are taken in rounds and ratios within them; docs/benchmarks.md says how to read them.
 """
 
 import argparse

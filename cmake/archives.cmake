@@ -1,6 +1,6 @@
 # Links gRPC, Protobuf and Abseil from their archives, where all of them have one beside the shared
 # library, as Debian's packages do. A call passes hundreds of functions of some fifty libraries; without
-# the tables between them it takes an eighth to a sixth less time (docs/numbers.md).
+# the tables between them it takes an eighth to a sixth less time (docs/log.md).
 function(lossd_prefer_archives)
   set(targets "")
   get_directory_property(imported IMPORTED_TARGETS)

@@ -16,7 +16,7 @@ from lossd.v1 import criterion_pb2, service_pb2, service_pb2_grpc, tensor_pb2
 
 MIB = 1 << 20
 BUDGET = 64
-# docs/server.md: gRPC's share of a small budget, 1 MiB for each worker, and the program itself.
+# docs/limits.md: gRPC's share of a small budget, 1 MiB for each worker, and the program itself.
 BESIDE = 96
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
