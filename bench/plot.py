@@ -24,10 +24,12 @@ TICKS = [1, 2, 5, 10, 20, 50, 100, 200]
 # read wherever the picture stands.
 STYLE = """
   .page { fill: #ffffff } .ink { fill: #1f2328 } .soft { fill: #59636e } .grid { stroke: #d1d9e0 }
-  .unit { stroke: #1f2328 } .p0 { fill: #0969da } .p1 { fill: #bc4c00 } .p2 { fill: #1a7f37 } .p3 { fill: #8250df }
+  .unit { stroke: #1f2328 } .p0 { fill: #0969da } .p1 { fill: #bc4c00 } .p2 { fill: #1a7f37 }
+  .p3 { fill: #8250df }
   @media (prefers-color-scheme: dark) {
     .page { fill: #0d1117 } .ink { fill: #f0f6fc } .soft { fill: #9198a1 } .grid { stroke: #3d444d }
-    .unit { stroke: #f0f6fc } .p0 { fill: #58a6ff } .p1 { fill: #f0883e } .p2 { fill: #3fb950 } .p3 { fill: #bc8cff }
+    .unit { stroke: #f0f6fc } .p0 { fill: #58a6ff } .p1 { fill: #f0883e } .p2 { fill: #3fb950 }
+    .p3 { fill: #bc8cff }
   }
   text { font: 13px sans-serif } .head { font-weight: bold }
 """
@@ -40,19 +42,29 @@ def read(name):
 
 def core_rows():
     """A label and the ratio of each peer, for float32 gradients of class indices."""
-    chosen = [r for r in read("core.csv")
-              if (r["dtype"], r["target"], r["operation"]) == ("float32", "index", "gradient")]
-    return [(f"({r['shape'].replace('x', ', ')})", [float(r[peer]) for peer in PEERS]) for r in chosen]
+    chosen = [
+        r
+        for r in read("core.csv")
+        if (r["dtype"], r["target"], r["operation"]) == ("float32", "index", "gradient")
+    ]
+    return [
+        (f"({r['shape'].replace('x', ', ')})", [float(r[peer]) for peer in PEERS]) for r in chosen
+    ]
 
 
 def service_rows():
-    chosen = [r for r in read("service.csv")
-              if r["machine"] == MACHINE and r["figure"] == "times" and "gradient" in r["what"]]
+    chosen = [
+        r
+        for r in read("service.csv")
+        if r["machine"] == MACHINE and r["figure"] == "times" and "gradient" in r["what"]
+    ]
     return [(r["what"].split(" gradient")[0], [float(r["value"])]) for r in chosen]
 
 
 def x_of(ratio):
-    return LEFT + (RIGHT - LEFT) * math.log(ratio / TICKS[0]) / math.log(TICKS[-1] * 1.25 / TICKS[0])
+    return LEFT + (RIGHT - LEFT) * math.log(ratio / TICKS[0]) / math.log(
+        TICKS[-1] * 1.25 / TICKS[0]
+    )
 
 
 def marker(kind, x, y):
@@ -67,13 +79,21 @@ def marker(kind, x, y):
 
 
 def text(x, y, words, classes="ink", anchor="start"):
-    return f'<text class="{classes}" x="{x:.1f}" y="{y}" text-anchor="{anchor}">{html.escape(words)}</text>'
+    place = f'x="{x:.1f}" y="{y}" text-anchor="{anchor}"'
+    return f'<text class="{classes}" {place}>{html.escape(words)}</text>'
 
 
 def draw():
     body, y = [], 30
-    body.append(text(20, y, "Time over lossd's, loss with gradient, float32 (logarithmic; right of 1: lossd is faster)",
-                     "ink head"))
+    body.append(
+        text(
+            20,
+            y,
+            "Time over lossd's, loss with gradient, float32 "
+            "(logarithmic; right of 1: lossd is faster)",
+            "ink head",
+        )
+    )
     y += 28
     x = 20
     for kind, name in enumerate([*PEERS.values(), SERVICE]):
@@ -93,16 +113,27 @@ def draw():
     grid = []
     for tick in TICKS:
         x = x_of(tick)
-        grid += [f'<path class="{"unit" if tick == 1 else "grid"}" d="M{x:.1f} {top + 8} V{y + 4}"/>',
-                 text(x, y + 22, str(tick), "soft", "middle")]
+        grid += [
+            f'<path class="{"unit" if tick == 1 else "grid"}" d="M{x:.1f} {top + 8} V{y + 4}"/>',
+            text(x, y + 22, str(tick), "soft", "middle"),
+        ]
     height = y + 36
     size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
-    return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
-        "<title>How many times longer PyTorch, torch.compile, JAX and a Python service take than lossd</title>",
-        f"<style>{STYLE}</style>",
-        f'<rect class="page" width="{WIDTH}" height="{height}"/>',
-        *grid, *body, "</svg>"]) + "\n"
+    return (
+        "\n".join(
+            [
+                f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
+                "<title>How many times longer PyTorch, torch.compile, JAX and a Python service "
+                "take than lossd</title>",
+                f"<style>{STYLE}</style>",
+                f'<rect class="page" width="{WIDTH}" height="{height}"/>',
+                *grid,
+                *body,
+                "</svg>",
+            ]
+        )
+        + "\n"
+    )
 
 
 def main():
