@@ -10,12 +10,12 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "core/class_sums.h"
-#include "core/kernel.h"
-#include "core/labels.h"
-#include "core/plan.h"
+#include "core/labels/labels.h"
 #include "core/pool.h"
-#include "core/summary.h"
+#include "core/problem/plan.h"
+#include "core/rows/kernel.h"
+#include "core/sums/class_sums.h"
+#include "core/sums/summary.h"
 
 namespace lossd {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
-#include "core/kernel.h"
+#include "core/rows/kernel.h"
 
 namespace lossd {
 

@@ -15,7 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "server/final_status.h"
 
 namespace lossd {

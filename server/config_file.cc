@@ -13,7 +13,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 
 namespace lossd {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "proto/codec/status_bridge.h"
 #include "server/engine/memory_budget.h"
 

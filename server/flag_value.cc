@@ -17,7 +17,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "server/flag_table.h"
 #include "server/listen_address.h"
 

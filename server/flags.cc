@@ -22,7 +22,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 
 namespace lossd {
 namespace {

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "core/kernel.h"
+#include "core/rows/kernel.h"
 
 namespace lossd {
 namespace {

@@ -17,7 +17,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "core/row_kernels.h"
+#include "core/passes/row_kernels.h"
 #include "proto/codec/version.h"
 #include "server/flags.h"
 #include "server/server.h"

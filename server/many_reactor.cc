@@ -16,7 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/status_bridge.h"
 #include "proto/codec/wire_write.h"

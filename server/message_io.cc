@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "proto/codec/wire_check.h"
 #include "server/engine/memory_budget.h"
 

@@ -12,7 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/buffer.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "proto/codec/lend.h"
 #include "server/engine/memory_budget.h"
 #include "server/engine/worker_pool.h"

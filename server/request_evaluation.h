@@ -13,7 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "core/plan.h"
+#include "core/problem/plan.h"
 #include "proto/codec/request_form.h"
 #include "server/engine/call_counter.h"
 #include "server/engine/idle_watch.h"

@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "core/plan.h"
+#include "core/problem/plan.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/request_form.h"
 #include "server/engine/memory_budget.h"

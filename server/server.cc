@@ -18,7 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "core/row_kernels.h"
+#include "core/passes/row_kernels.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "lossd/v1/service.grpc.pb.h"
 #include "proto/codec/request_form.h"

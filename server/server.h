@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "core/plan.h"
+#include "core/problem/plan.h"
 #include "server/engine/stream_session.h"
 
 namespace lossd {

@@ -1,6 +1,6 @@
 #include "bench/core/bandwidth.h"
 
-#include "core/row_targets.h"
+#include "core/simd/row_targets.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "bench/core/bandwidth.cc"

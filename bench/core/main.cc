@@ -15,8 +15,8 @@
 #include <string>
 
 #include "bench/core/problem.h"
-#include "core/kernel.h"
 #include "core/pool.h"
+#include "core/rows/kernel.h"
 
 namespace lossd::bench {
 namespace {

@@ -10,8 +10,8 @@
 
 #include "bench/core/bandwidth.h"
 #include "core/batch.h"
-#include "core/load.h"
-#include "core/plan.h"
+#include "core/problem/load.h"
+#include "core/problem/plan.h"
 
 namespace lossd::bench {
 namespace {

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "core/options.h"
 #include "core/pool.h"
-#include "core/tensor.h"
+#include "core/problem/options.h"
+#include "core/problem/tensor.h"
 
 namespace lossd::bench {
 

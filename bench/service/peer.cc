@@ -37,7 +37,7 @@
 #include <vector>
 
 #include "core/buffer.h"
-#include "core/load.h"
+#include "core/problem/load.h"
 
 namespace lossd::bench {
 namespace {

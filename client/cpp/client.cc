@@ -20,7 +20,7 @@
 #include "client/cpp/stream_messages.h"
 #include "client/cpp/unary_call.h"
 #include "client/cpp/wire.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "lossd/v1/service.grpc.pb.h"
 #include "proto/codec/status_bridge.h"

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "lossd/v1/service.pb.h"
 
 namespace lossd {

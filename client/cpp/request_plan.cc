@@ -7,9 +7,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "client/cpp/lossd/client.h"
-#include "core/error.h"
-#include "core/plan.h"
-#include "core/tensor.h"
+#include "core/problem/error.h"
+#include "core/problem/plan.h"
+#include "core/problem/tensor.h"
 
 namespace lossd {
 

@@ -6,7 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/cpp/lossd/client.h"
-#include "core/plan.h"
+#include "core/problem/plan.h"
 
 namespace lossd {
 

@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "client/cpp/lossd/client.h"
-#include "core/summary.h"
+#include "core/sums/summary.h"
 #include "proto/codec/wire_write.h"
 
 namespace lossd {

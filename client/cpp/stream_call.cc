@@ -19,7 +19,7 @@
 #include "client/cpp/lossd/client.h"
 #include "client/cpp/stream_messages.h"
 #include "client/cpp/stream_writer.h"
-#include "core/plan.h"
+#include "core/problem/plan.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"

@@ -10,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "client/cpp/lossd/client.h"
-#include "core/plan.h"
+#include "core/problem/plan.h"
 
 namespace lossd {
 

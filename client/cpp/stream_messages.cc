@@ -14,7 +14,7 @@
 #include "absl/types/span.h"
 #include "client/cpp/lossd/client.h"
 #include "client/cpp/wire.h"
-#include "core/plan.h"
+#include "core/problem/plan.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/lend.h"
 #include "proto/codec/wire_write.h"

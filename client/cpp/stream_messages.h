@@ -12,7 +12,7 @@
 
 #include "absl/types/span.h"
 #include "client/cpp/lossd/client.h"
-#include "core/plan.h"
+#include "core/problem/plan.h"
 
 namespace lossd {
 

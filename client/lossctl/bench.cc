@@ -24,9 +24,9 @@
 #include "absl/types/span.h"
 #include "client/cpp/lossd/client.h"
 #include "client/lossctl/pipeline.h"
-#include "core/error.h"
-#include "core/load.h"
-#include "core/tensor.h"
+#include "core/problem/error.h"
+#include "core/problem/load.h"
+#include "core/problem/tensor.h"
 
 namespace lossd {
 namespace {

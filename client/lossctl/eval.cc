@@ -18,8 +18,8 @@
 #include "client/lossctl/npy.h"
 #include "client/lossctl/progress_line.h"
 #include "client/lossctl/show.h"
-#include "core/error.h"
-#include "core/options.h"
+#include "core/problem/error.h"
+#include "core/problem/options.h"
 
 namespace lossd {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/cpp/lossd/client.h"
-#include "core/options.h"
+#include "core/problem/options.h"
 
 namespace lossd {
 

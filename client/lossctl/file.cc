@@ -22,7 +22,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 
 namespace lossd {
 namespace {

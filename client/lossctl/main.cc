@@ -18,7 +18,7 @@
 #include "client/lossctl/bench.h"
 #include "client/lossctl/eval.h"
 #include "client/lossctl/output.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "proto/codec/version.h"
 
 namespace {

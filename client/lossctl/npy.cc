@@ -17,9 +17,9 @@
 #include "client/lossctl/npy_header.h"
 #include "client/lossctl/npz.h"
 #include "core/buffer.h"
-#include "core/dtype.h"
-#include "core/error.h"
-#include "core/tensor.h"
+#include "core/problem/dtype.h"
+#include "core/problem/error.h"
+#include "core/problem/tensor.h"
 
 namespace lossd {
 namespace {

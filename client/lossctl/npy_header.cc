@@ -16,10 +16,10 @@
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "client/lossctl/file.h"
-#include "core/dtype.h"
-#include "core/error.h"
-#include "core/load.h"
-#include "core/tensor.h"
+#include "core/problem/dtype.h"
+#include "core/problem/error.h"
+#include "core/problem/load.h"
+#include "core/problem/tensor.h"
 
 namespace lossd {
 namespace {

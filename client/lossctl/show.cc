@@ -12,10 +12,10 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "client/cpp/lossd/client.h"
-#include "core/dtype.h"
-#include "core/load.h"
-#include "core/summary.h"
-#include "core/tensor.h"
+#include "core/problem/dtype.h"
+#include "core/problem/load.h"
+#include "core/problem/tensor.h"
+#include "core/sums/summary.h"
 
 namespace lossd {
 namespace {

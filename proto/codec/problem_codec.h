@@ -9,8 +9,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/batch.h"
-#include "core/options.h"
-#include "core/plan.h"
+#include "core/problem/options.h"
+#include "core/problem/plan.h"
 #include "lossd/v1/criterion.pb.h"
 #include "lossd/v1/service.pb.h"
 

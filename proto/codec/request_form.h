@@ -10,7 +10,7 @@
 
 #include "absl/strings/string_view.h"
 #include "core/batch.h"
-#include "core/plan.h"
+#include "core/problem/plan.h"
 #include "proto/codec/recent.h"
 #include "proto/codec/wire_write.h"
 

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "proto/codec/wire_check.h"
 
 namespace lossd {

@@ -4,7 +4,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "core/summary.h"
+#include "core/sums/summary.h"
 #include "lossd/v1/criterion.pb.h"
 
 namespace lossd {

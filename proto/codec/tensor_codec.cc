@@ -12,10 +12,10 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "core/dtype.h"
-#include "core/error.h"
-#include "core/load.h"
-#include "core/tensor.h"
+#include "core/problem/dtype.h"
+#include "core/problem/error.h"
+#include "core/problem/load.h"
+#include "core/problem/tensor.h"
 #include "lossd/v1/tensor.pb.h"
 
 namespace lossd {

@@ -9,8 +9,8 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "core/dtype.h"
-#include "core/tensor.h"
+#include "core/problem/dtype.h"
+#include "core/problem/tensor.h"
 #include "lossd/v1/tensor.pb.h"
 
 namespace lossd {

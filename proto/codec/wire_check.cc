@@ -13,7 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 
 namespace lossd {
 namespace {

@@ -9,9 +9,9 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
-#include "core/dtype.h"
-#include "core/exact_sum.h"
-#include "core/summary.h"
+#include "core/problem/dtype.h"
+#include "core/sums/exact_sum.h"
+#include "core/sums/summary.h"
 #include "lossd/v1/criterion.pb.h"
 #include "lossd/v1/tensor.pb.h"
 #include "proto/codec/wire_write.h"

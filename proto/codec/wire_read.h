@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "absl/strings/string_view.h"
-#include "core/summary.h"
+#include "core/sums/summary.h"
 #include "proto/codec/wire_write.h"
 
 namespace lossd {

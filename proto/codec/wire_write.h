@@ -6,10 +6,10 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
-#include "core/dtype.h"
-#include "core/plan.h"
-#include "core/summary.h"
-#include "core/tensor.h"
+#include "core/problem/dtype.h"
+#include "core/problem/plan.h"
+#include "core/problem/tensor.h"
+#include "core/sums/summary.h"
 
 namespace lossd {
 

@@ -4,11 +4,11 @@
 #include <cstdint>
 
 #include "core/batch.h"
-#include "core/class_sums.h"
-#include "core/kernel.h"
-#include "core/labels.h"
-#include "core/plan.h"
-#include "core/weight_values.h"
+#include "core/labels/labels.h"
+#include "core/problem/plan.h"
+#include "core/problem/weight_values.h"
+#include "core/rows/kernel.h"
+#include "core/sums/class_sums.h"
 #include "server/engine/memory_budget.h"
 
 namespace lossd {

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "core/plan.h"
+#include "core/problem/plan.h"
 
 namespace lossd {
 

@@ -7,7 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 
 namespace lossd {
 namespace {

@@ -7,9 +7,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "core/dtype.h"
-#include "core/error.h"
-#include "core/tensor.h"
+#include "core/problem/dtype.h"
+#include "core/problem/error.h"
+#include "core/problem/tensor.h"
 
 namespace lossd {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "core/plan.h"
+#include "core/problem/plan.h"
 #include "server/engine/stream_unit.h"
 
 namespace lossd {

@@ -6,10 +6,10 @@
 
 #include "absl/types/span.h"
 #include "core/buffer.h"
-#include "core/dtype.h"
-#include "core/kernel.h"
-#include "core/options.h"
-#include "core/plan.h"
+#include "core/problem/dtype.h"
+#include "core/problem/options.h"
+#include "core/problem/plan.h"
+#include "core/rows/kernel.h"
 
 namespace lossd {
 

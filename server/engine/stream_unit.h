@@ -10,8 +10,8 @@
 
 #include "absl/types/span.h"
 #include "core/buffer.h"
-#include "core/kernel.h"
-#include "core/plan.h"
+#include "core/problem/plan.h"
+#include "core/rows/kernel.h"
 
 namespace lossd {
 

@@ -4,7 +4,7 @@
 #include <mutex>
 #include <utility>
 
-#include "core/kernel.h"
+#include "core/rows/kernel.h"
 
 namespace lossd {
 

@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "core/kernel.h"
+#include "core/rows/kernel.h"
 
 namespace lossd {
 

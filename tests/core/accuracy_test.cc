@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "core/load.h"
-#include "core/math.h"
+#include "core/problem/load.h"
+#include "core/simd/math.h"
 #include "tests/support/problem.h"
 #include "tests/support/truth.h"
 

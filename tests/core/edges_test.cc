@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/error.h"
-#include "core/summary.h"
+#include "core/problem/error.h"
+#include "core/sums/summary.h"
 #include "tests/support/problem.h"
 
 namespace lossd::testing {
@@ -177,11 +177,11 @@ TEST(Range, ProductsOfHugeAndTiny) {
   EXPECT_NEAR(gradient[0] / 1e200, -tail, 1e-16);
   EXPECT_NEAR(gradient[1] / (1e200 * tail), 1, 1e-12);
   // w g of a class index, likewise.
-  OwnedProblem sharp = MakeIndex(DType::kFloat64, {1, 2}, {300, 0}, {0});
-  sharp.options.reduction = Reduction::kSum;
-  sharp.weight = MakeTensor(DType::kFloat64, {2}, {1e200, 1});
-  sharp.grad_output = MakeTensor(DType::kFloat64, {}, {1e200});
-  const auto own = Values(DType::kFloat64, RunBatch(sharp)->grad_input);
+  OwnedProblem hard = MakeIndex(DType::kFloat64, {1, 2}, {300, 0}, {0});
+  hard.options.reduction = Reduction::kSum;
+  hard.weight = MakeTensor(DType::kFloat64, {2}, {1e200, 1});
+  hard.grad_output = MakeTensor(DType::kFloat64, {}, {1e200});
+  const auto own = Values(DType::kFloat64, RunBatch(hard)->grad_input);
   EXPECT_NEAR(own[1] / 1e269, 5.148200222412013, 1e-12);
   EXPECT_EQ(own[0], -own[1]);
 }

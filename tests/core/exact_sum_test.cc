@@ -1,5 +1,5 @@
 // Exact sums against rational arithmetic, in any order and any split.
-#include "core/exact_sum.h"
+#include "core/sums/exact_sum.h"
 
 #include <gmp.h>
 #include <gtest/gtest.h>

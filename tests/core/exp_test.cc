@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "core/row_kernels.h"
+#include "core/passes/row_kernels.h"
 #include "tests/support/problem.h"
 
 namespace lossd::testing {

@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
-#include "core/dtype.h"
-#include "core/plan.h"
-#include "core/scaled.h"
-#include "core/summary.h"
+#include "core/problem/dtype.h"
+#include "core/problem/plan.h"
+#include "core/sums/scaled.h"
+#include "core/sums/summary.h"
 #include "tests/support/problem.h"
 
 namespace lossd::testing {
@@ -150,14 +150,14 @@ std::string CheckFormulas(const OwnedProblem& problem, const Results& results) {
       continue;
     }
     if (!expected.ignored) AddWeightTerms(reference, expected, s, &weights);
-    const bool sharp = reference.index() && plan.options().label_smoothing == 0;
+    const bool hard = reference.index() && plan.options().label_smoothing == 0;
     for (int64_t c = 0; c < plan.classes(); ++c) {
       const size_t at = reference.At(n, c);
       const auto i = static_cast<size_t>(c);
       const Real gradient = expected.ignored ? 0 : expected.valid ? s * expected.gradient[i] : nan;
       const DType arithmetic = IsHalf(dtype) ? DType::kFloat32 : dtype;
-      Real tolerance = sharp ? 8 * HalfUlp(arithmetic, gradient)
-                             : (wide ? 4e-16L : 1e-7L) * std::abs(s) * expected.mass;
+      Real tolerance = hard ? 8 * HalfUlp(arithmetic, gradient)
+                            : (wide ? 4e-16L : 1e-7L) * std::abs(s) * expected.mass;
       tolerance += HalfUlp(dtype, std::abs(gradient) + tolerance) + HalfUlp(dtype, 0);
       if (!gradients.empty() && !Near(dtype, gradients[at], gradient, tolerance)) {
         return "grad_input" + where + ", class " + std::to_string(c) + ": " +

@@ -12,8 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "core/dtype.h"
-#include "core/plan.h"
+#include "core/problem/dtype.h"
+#include "core/problem/plan.h"
 #include "tests/support/problem.h"
 
 namespace lossd::testing {

@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "core/dtype.h"
-#include "core/options.h"
+#include "core/problem/dtype.h"
+#include "core/problem/options.h"
 #include "hwy/highway.h"
 #include "tests/core/formulas.h"
 #include "tests/support/problem.h"

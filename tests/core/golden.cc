@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "core/buffer.h"
-#include "core/load.h"
-#include "core/row_kernels.h"
-#include "core/row_targets.h"
+#include "core/passes/row_kernels.h"
+#include "core/problem/load.h"
+#include "core/simd/row_targets.h"
 #include "hwy/highway.h"
 
 namespace lossd {
@@ -225,7 +225,7 @@ void AddTiles(DType input, Generator* generator, Hash* hash) {
       for (size_t i = 0; i < count; ++i) {
         if (tile->good[i]) hash->Add(tile->negative_logs[i]);
       }
-      tile->sharp = 0.9;
+      tile->unsmoothed = 0.9;
       tile->smooth = 0.1 / static_cast<double>(classes);
       tile->spread = 0.1;
       // Labels are a result with probabilities.

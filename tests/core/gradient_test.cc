@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "core/reference.h"
 #include "tests/support/problem.h"
+#include "tests/support/reference.h"
 
 namespace lossd::testing {
 namespace {

@@ -1,12 +1,12 @@
 // Widening is exact and narrowing rounds once, over every half there is.
-#include "core/half.h"
+#include "core/problem/half.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <cstdint>
 
-#include "core/load.h"
+#include "core/problem/load.h"
 
 namespace lossd {
 namespace {

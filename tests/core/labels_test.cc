@@ -1,5 +1,5 @@
 // Labels of every width, cut anywhere, and the bad ones.
-#include "core/labels.h"
+#include "core/labels/labels.h"
 
 #include <gtest/gtest.h>
 
@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "core/error.h"
 #include "core/pool.h"
+#include "core/problem/error.h"
 #include "tests/support/problem.h"
 
 namespace lossd::testing {

@@ -1,5 +1,5 @@
 // Every way in which a problem can be wrong, with its code, field and reason.
-#include "core/plan.h"
+#include "core/problem/plan.h"
 
 #include <gtest/gtest.h>
 
@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "core/error.h"
-#include "core/weight_values.h"
+#include "core/problem/error.h"
+#include "core/problem/weight_values.h"
 #include "tests/support/problem.h"
 
 namespace lossd::testing {

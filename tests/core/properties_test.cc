@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "core/batch.h"
-#include "core/error.h"
 #include "core/pool.h"
-#include "core/summary.h"
+#include "core/problem/error.h"
+#include "core/sums/summary.h"
 #include "tests/support/problem.h"
 
 namespace lossd::testing {

@@ -12,7 +12,7 @@
 #include <random>
 #include <vector>
 
-#include "core/options.h"
+#include "core/problem/options.h"
 #include "tests/support/problem.h"
 
 namespace lossd::testing {

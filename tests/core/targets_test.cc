@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "core/load.h"
-#include "core/row_kernels.h"
-#include "core/row_targets.h"
+#include "core/passes/row_kernels.h"
+#include "core/problem/load.h"
+#include "core/simd/row_targets.h"
 #include "hwy/highway.h"
 #include "tests/support/problem.h"
 

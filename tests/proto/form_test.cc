@@ -14,8 +14,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "core/exact_sum.h"
-#include "core/summary.h"
+#include "core/sums/exact_sum.h"
+#include "core/sums/summary.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/request_form.h"

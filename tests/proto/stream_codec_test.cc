@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/wire_write.h"
 

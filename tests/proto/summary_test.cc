@@ -1,5 +1,5 @@
 // Summaries between wire and core, and which of them Combine takes.
-#include "core/summary.h"
+#include "core/sums/summary.h"
 
 #include <gtest/gtest.h>
 
@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "lossd/v1/criterion.pb.h"
 #include "proto/codec/summary_codec.h"
 #include "tests/support/problem.h"

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/summary_codec.h"
 #include "tests/support/problem.h"

@@ -16,7 +16,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "client/cpp/lossd/client.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "tests/support/client.h"
 #include "tests/support/problem.h"
 #include "tests/support/service.h"

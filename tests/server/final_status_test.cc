@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "proto/codec/status_bridge.h"
 #include "tests/support/problem.h"
 #include "tests/support/service.h"

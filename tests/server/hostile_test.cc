@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "proto/codec/status_bridge.h"
 #include "proto/codec/wire_write.h"
 #include "tests/support/problem.h"

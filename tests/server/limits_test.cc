@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "proto/codec/status_bridge.h"
 #include "tests/support/problem.h"
 #include "tests/support/service.h"

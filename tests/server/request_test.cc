@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "server/engine/memory_budget.h"
 #include "server/engine/worker_pool.h"
 #include "server/message_io.h"

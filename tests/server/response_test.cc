@@ -15,7 +15,7 @@
 #include "client/cpp/lossd/client.h"
 #include "client/cpp/request_plan.h"
 #include "client/cpp/response_reader.h"
-#include "core/summary.h"
+#include "core/sums/summary.h"
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/wire_write.h"
 #include "tests/support/client.h"

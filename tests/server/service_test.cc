@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "client/cpp/lossd/client.h"
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/load.h"
 #include "core/pool.h"
+#include "core/problem/load.h"
 
 namespace lossd::testing {
 namespace {

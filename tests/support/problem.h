@@ -12,9 +12,9 @@
 
 #include "absl/status/statusor.h"
 #include "core/batch.h"
-#include "core/plan.h"
-#include "core/summary.h"
-#include "core/tensor.h"
+#include "core/problem/plan.h"
+#include "core/problem/tensor.h"
+#include "core/sums/summary.h"
 
 namespace lossd::testing {
 

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <utility>
 
-#include "core/error.h"
+#include "core/problem/error.h"
 
 namespace lossd::testing {
 

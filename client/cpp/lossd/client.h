@@ -28,10 +28,10 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "core/buffer.h"
-#include "core/dtype.h"
-#include "core/options.h"
-#include "core/summary.h"
-#include "core/tensor.h"
+#include "core/problem/dtype.h"
+#include "core/problem/options.h"
+#include "core/problem/tensor.h"
+#include "core/sums/summary.h"
 #include "lossd/v1/service.pb.h"
 
 namespace lossd {
@@ -153,7 +153,7 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  /// Errors carry a field path and a reason: see GetErrorDetail in core/error.h.
+  /// Errors carry a field path and a reason: see GetErrorDetail in core/problem/error.h.
   virtual absl::StatusOr<CrossEntropyResult> CrossEntropy(const CrossEntropyRequest& request) = 0;
   /// The same into a result that has been used before: tensors of the same size are written where
   /// they are. New memory for a great gradient costs as much as sending it. After an error the

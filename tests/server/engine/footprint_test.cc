@@ -6,8 +6,8 @@
 #include <limits>
 #include <vector>
 
-#include "core/error.h"
-#include "core/kernel.h"
+#include "core/problem/error.h"
+#include "core/rows/kernel.h"
 #include "server/engine/memory_budget.h"
 #include "tests/support/session.h"
 

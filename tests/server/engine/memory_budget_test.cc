@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/error.h"
+#include "core/problem/error.h"
 
 namespace lossd {
 namespace {

@@ -9,7 +9,7 @@
 #include <new>
 #include <vector>
 
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "tests/support/session.h"
 
 namespace {

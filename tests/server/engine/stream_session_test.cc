@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "tests/support/problem.h"
 #include "tests/support/session.h"
 #include "tests/support/vectors.h"

@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "core/error.h"
+#include "core/problem/error.h"
 #include "server/engine/stream_session.h"
 #include "tests/support/problem.h"
 #include "tests/support/session.h"

@@ -1,0 +1,29 @@
+// The passes for float32 logits. A file of its own for each type: compilers take long over them.
+#include "core/passes/kernels_by_type.h"
+#include "core/passes/row_kernels.h"
+#include "core/simd/row_targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/passes/kernels_float32.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+//
+#include "core/passes/row_kernels-inl.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lossd::HWY_NAMESPACE {
+
+const RowKernels& OfFloat32() { return KernelsOf<float, float>(); }
+
+}  // namespace lossd::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace lossd {
+
+HWY_EXPORT(OfFloat32);
+
+const RowKernels& Float32Kernels() { return HWY_DYNAMIC_DISPATCH(OfFloat32)(); }
+
+}  // namespace lossd
+#endif  // HWY_ONCE
