@@ -1,21 +1,17 @@
-// Threads for the tasks of one evaluation: the interface, and a pool for callers without their own.
+// Threads for the tasks of one evaluation: the interface.
 #ifndef LOSSD_CORE_POOL_H_
 #define LOSSD_CORE_POOL_H_
 
-#include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
-#include <thread>
-#include <vector>
 
 #include "absl/functional/function_ref.h"
-#include "core/rows/kernel.h"
 
 namespace lossd {
 
-/// Runs tasks [0, count) and returns when all are done. What a task gets is the scratch memory of
-/// the thread that runs it.
+struct Scratch;
+
+/// Runs tasks [0, count) and returns when all are done. A task gets the scratch memory of the
+/// thread that runs it.
 class Pool {
  public:
   using TaskFunction = absl::FunctionRef<void(int64_t index, Scratch* scratch)>;
@@ -24,36 +20,6 @@ class Pool {
   Pool& operator=(const Pool&) = delete;
   virtual ~Pool() = default;
   virtual void Run(int64_t count, TaskFunction task) = 0;
-};
-
-/// The calling thread and `threads - 1` more. Idle threads look for work for some 50 us before they
-/// sleep, so that calls in a row find them awake. One Run at a time.
-class ForkJoinPool final : public Pool {
- public:
-  /// REQUIRES: threads >= 1.
-  explicit ForkJoinPool(int threads);
-  ~ForkJoinPool() override;
-  void Run(int64_t count, TaskFunction task) override;
-
- private:
-  struct Job {
-    TaskFunction task;
-    int64_t count;
-    std::atomic<int64_t> next{0};
-  };
-
-  static void Take(Job* job, Scratch* scratch);
-  void Work();
-
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::condition_variable idle_;
-  Job* job_ = nullptr;          // Guarded by mutex_; null where there is nothing to join.
-  std::atomic<int> joined_{0};  // Threads inside job_; changed under mutex_.
-  bool stopping_ = false;
-  std::atomic<uint64_t> jobs_{0};  // How many there have been: what idle threads watch.
-  Scratch scratch_;                // The calling thread's.
-  std::vector<std::thread> threads_;
 };
 
 }  // namespace lossd

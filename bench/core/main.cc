@@ -15,7 +15,7 @@
 #include <string>
 
 #include "bench/core/problem.h"
-#include "core/pool.h"
+#include "core/fork_join_pool.h"
 #include "core/rows/kernel.h"
 
 namespace lossd::bench {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "core/pool.h"
+#include "core/fork_join_pool.h"
 #include "core/problem/error.h"
 #include "tests/support/problem.h"
 

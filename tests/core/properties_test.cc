@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/batch.h"
-#include "core/pool.h"
+#include "core/fork_join_pool.h"
 #include "core/problem/error.h"
 #include "core/sums/summary.h"
 #include "tests/support/problem.h"

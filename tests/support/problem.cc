@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/pool.h"
+#include "core/fork_join_pool.h"
 #include "core/problem/load.h"
 
 namespace lossd::testing {

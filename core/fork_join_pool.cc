@@ -1,4 +1,4 @@
-#include "core/pool.h"
+#include "core/fork_join_pool.h"
 
 #include <atomic>
 #include <chrono>
