@@ -246,8 +246,9 @@ class SoftEvaluator {
   /// m_c, for a class index without its own mass.
   [[nodiscard]] double SpreadMass(const RowData& data, size_t c) const {
     double mass = smooth_;
-    if (!index_)
+    if (!index_) {
       mass = std::fma(unsmoothed_, Widen(LoadRaw<P>(data.target + c * sizeof(P))), smooth_);
+    }
     return plan_.WeightOf(static_cast<int64_t>(c)) * mass;
   }
 
