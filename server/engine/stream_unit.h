@@ -24,7 +24,7 @@ inline constexpr size_t kUnitOperands = 3;
 enum class Output : uint8_t { kLoss, kLogSumExp, kGradTarget, kGradInput, kGradWeight };
 inline constexpr size_t kUnitOutputs = 4;
 
-/// REQUIRES: a >= 0, b > 0, and their sum overflows not.
+/// REQUIRES: a >= 0, b > 0, and a + b does not overflow.
 constexpr int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// How the tensors of a plan are laid out by position: bytes of each, 0 for one that is not there

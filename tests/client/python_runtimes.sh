@@ -7,6 +7,7 @@
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "$0")/../.."
+. scripts/serve.bash
 binaries=$1
 full=${2:-}
 python=$PWD/build/venv/bin/python
@@ -82,16 +83,8 @@ try() {
 mkdir -p "$cache"
 wheel=$(build_wheel)
 log=$(mktemp)
-"$binaries/lossd" --listen 127.0.0.1:0 2> "$log" &
-server=$!
-trap 'kill "$server" 2> /dev/null || true; rm -f "$log"' EXIT
-address=
-for _ in $(seq 200); do
-  address=$(sed -n 's/.*state=serving.* listen=\([0-9.:]*\) .*/\1/p' "$log")
-  [ -n "$address" ] && break
-  sleep 0.05
-done
-[ -n "$address" ] || { cat "$log" >&2; exit 1; }
+trap 'end_server; rm -f "$log"' EXIT
+serve "$binaries" 127.0.0.1:0 "$log"
 
 environment oldest "${oldest[@]}"
 try oldest

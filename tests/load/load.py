@@ -59,7 +59,7 @@ def fairness(binaries, full):
     print(f"  (8,10): idle p50 {idle['p50']:.0f} p99 {idle['p99']:.0f} us, beside four streams of "
           f"{streamed['sent_bytes_per_second'] / 1e9:.2f} GB/s p50 {busy['p50']:.0f} "
           f"p99 {busy['p99']:.0f} us: {ratio:.1f} times")
-    # What the clients' own threads take of two cores is in these figures: docs/load.md.
+    # The clients' own threads share these two cores, and so count in the figures: docs/load.md.
     check(busy["p99"] < 50_000, "small calls pass bulk ones within 50 ms")
 
 

@@ -3,17 +3,11 @@
 # example from JSON with typed values.
 #   grpcurl.sh BIN_DIRECTORY GRPCURL
 set -euo pipefail
+# shellcheck source=scripts/serve.bash
+. "$(dirname "$0")/../../scripts/serve.bash"
 scratch=$(mktemp -d)
-log=$scratch/log
-"$1/lossd" --listen 127.0.0.1:0 2> "$log" &
-server=$!
-trap 'kill $server 2> /dev/null; wait $server 2> /dev/null; rm -rf "$scratch"' EXIT
-address=
-for _ in $(seq 100); do
-  address=$(sed -n 's/.*listen=\([0-9.:]*\) .*/\1/p' "$log")
-  [ -n "$address" ] && break
-  sleep 0.05
-done
+trap 'end_server; rm -rf "$scratch"' EXIT
+serve "$1" 127.0.0.1:0 "$scratch/log"
 expect() { grep -q -- "$1" <<< "$2" || { printf 'expected %s in:\n%s\n' "$1" "$2"; exit 1; }; }
 
 services=$("$2" -plaintext "$address" list)

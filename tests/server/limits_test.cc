@@ -1,5 +1,5 @@
-// Streams that wait for their peer too long, replies that nobody reads, and a
-// server that has been idle.
+// Streams that wait for their peer too long, replies that nobody reads, a server that has been
+// idle, and calls above the memory budget.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
@@ -206,6 +206,50 @@ TEST(Limits, ACallAfterAnIdleSecondIsQuick) {
     best = std::min(best, Clock::now() - begin);
   }
   EXPECT_LT(best, std::chrono::milliseconds(15));
+}
+
+TEST(Limits, AStreamAboveTheBudgetIsRefusedAtItsHeader) {
+  ServerOptions options;
+  options.max_memory_bytes = 2 << 20;
+  TestServer server(options);
+  OwnedProblem problem = Ones(4000, 100);
+  problem.outputs.grad_input = true;  // 3.2 MB in all.
+  const auto status = CallStream(&server.stub(), problem, 1 << 18U).status();
+  ExpectError(status, absl::StatusCode::kResourceExhausted, "", "MEMORY_LIMIT");
+  EXPECT_TRUE(CallUnary(&server.stub(), Ones(8, 10)).ok());
+}
+
+// Weights fill a message that holds no position: there is no task for the pool.
+TEST(Limits, AMessageOfWeightsAlone) {
+  TestServer server;
+  constexpr int64_t kClasses = 9000;
+  OwnedProblem problem = Ones(0, kClasses);
+  problem.outputs.grad_input = true;
+  problem.weight = MakeTensor(DType::kFloat32, {kClasses}, std::vector<double>(kClasses, 1.0));
+  const auto expected = RunBatch(problem);
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  const auto unary = CallUnary(&server.stub(), problem);
+  ASSERT_TRUE(unary.ok()) << unary.status();
+  EXPECT_EQ(Difference(*unary, *expected), "");
+  const auto many = CallMany(&server.stub(), {&problem});
+  ASSERT_TRUE(many[0].ok()) << many[0].status();
+  EXPECT_EQ(Difference(*many[0], *expected), "");
+}
+
+// A call holds its message, what that is parsed into, and its results: two of them would fit.
+TEST(Limits, ACallWhoseMessageAndResultsExceedTheBudget) {
+  for (const int64_t rows : {60, 2000}) {  // Evaluated where they arrive, and by the pool.
+    OwnedProblem problem = Ones(rows, 100);
+    problem.outputs.grad_input = true;
+    ServerOptions options;
+    options.max_memory_bytes = problem.input.bytes.size() * 5 / 2;
+    TestServer server(options);
+    const auto status = CallUnary(&server.stub(), problem).status();
+    ExpectError(status, absl::StatusCode::kResourceExhausted, "", "MEMORY_LIMIT");
+    problem.outputs.grad_input = false;
+    EXPECT_TRUE(CallUnary(&server.stub(), problem).ok());
+    EXPECT_TRUE(server.MemoryIsBack());
+  }
 }
 
 }  // namespace

@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "client/cpp/lossd/client.h"
-#include "core/problem/error.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/status_bridge.h"
@@ -71,13 +70,6 @@ class ServiceTest : public ::testing::Test {
 
   TestServer server_;
 };
-
-void ExpectError(const absl::Status& status, absl::StatusCode code, const std::string& field,
-                 const std::string& reason) {
-  EXPECT_EQ(status.code(), code) << status;
-  EXPECT_EQ(GetErrorDetail(status).field, field) << status;
-  EXPECT_EQ(GetErrorDetail(status).reason, reason) << status;
-}
 
 TEST_F(ServiceTest, UnaryErrorsNameTheField) {
   OwnedProblem problem = Rows(3, 4);
@@ -375,64 +367,6 @@ TEST_F(ServiceTest, ConcurrentCallsOfEveryKind) {
     });
   }
   for (std::thread& thread : threads) thread.join();
-}
-
-TEST(ServerStart, AddressesThatDoNotWork) {
-  const TestServer running;
-  ServerOptions options;
-  options.listen = {running.tcp()};
-  auto second = Server::Start(options);
-  EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_NE(second.status().message().find(running.tcp()), absl::string_view::npos);
-  options.listen = {running.unix_address()};
-  EXPECT_EQ(Server::Start(options).status().code(), absl::StatusCode::kUnavailable);
-  for (const std::string bad : {"nonsense", "host:", ":1", "127.0.0.1:70000", "unix:"}) {
-    options.listen = {bad};
-    EXPECT_EQ(Server::Start(options).status().code(), absl::StatusCode::kInvalidArgument) << bad;
-  }
-  options.listen = {};
-  EXPECT_FALSE(Server::Start(options).ok());
-}
-
-TEST(ServerStart, AStreamAboveTheBudgetIsRefusedAtItsHeader) {
-  ServerOptions options;
-  options.max_memory_bytes = 2 << 20;
-  TestServer server(options);
-  const OwnedProblem problem = Rows(4000, 100);  // 3.2 MB with its gradient.
-  const auto status = CallStream(&server.stub(), problem, 1 << 18U).status();
-  ExpectError(status, absl::StatusCode::kResourceExhausted, "", "MEMORY_LIMIT");
-  EXPECT_TRUE(CallUnary(&server.stub(), Rows(8, 10)).ok());
-}
-
-// Weights fill a message that holds no position: there is no task for the pool.
-TEST(ServerStart, AMessageOfWeightsAlone) {
-  TestServer server;
-  constexpr int64_t kClasses = 9000;
-  OwnedProblem problem = Rows(0, kClasses);
-  problem.weight = MakeTensor(DType::kFloat32, {kClasses}, std::vector<double>(kClasses, 1.0));
-  const auto expected = RunBatch(problem);
-  ASSERT_TRUE(expected.ok()) << expected.status();
-  const auto unary = CallUnary(&server.stub(), problem);
-  ASSERT_TRUE(unary.ok()) << unary.status();
-  EXPECT_EQ(Difference(*unary, *expected), "");
-  const auto many = CallMany(&server.stub(), {&problem});
-  ASSERT_TRUE(many[0].ok()) << many[0].status();
-  EXPECT_EQ(Difference(*many[0], *expected), "");
-}
-
-// A call holds its message, what that is parsed into, and its results: two of them would fit.
-TEST(ServerStart, ACallWhoseMessageAndResultsExceedTheBudget) {
-  for (const int64_t rows : {60, 2000}) {  // Evaluated where they arrive, and by the pool.
-    OwnedProblem problem = Rows(rows, 100);
-    ServerOptions options;
-    options.max_memory_bytes = problem.input.bytes.size() * 5 / 2;
-    TestServer server(options);
-    const auto status = CallUnary(&server.stub(), problem).status();
-    ExpectError(status, absl::StatusCode::kResourceExhausted, "", "MEMORY_LIMIT");
-    problem.outputs.grad_input = false;
-    EXPECT_TRUE(CallUnary(&server.stub(), problem).ok());
-    EXPECT_TRUE(server.MemoryIsBack());
-  }
 }
 
 }  // namespace

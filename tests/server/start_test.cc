@@ -54,6 +54,23 @@ TEST(Start, DurationsAsGrpcTakesThem) {
   EXPECT_EQ(GrpcMilliseconds(absl::Seconds(1.5)), 1500);
 }
 
+TEST(Start, AddressesThatDoNotWork) {
+  const TestServer running;
+  ServerOptions options;
+  options.listen = {running.tcp()};
+  auto second = Server::Start(options);
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_NE(second.status().message().find(running.tcp()), absl::string_view::npos);
+  options.listen = {running.unix_address()};
+  EXPECT_EQ(Server::Start(options).status().code(), absl::StatusCode::kUnavailable);
+  for (const std::string bad : {"nonsense", "host:", ":1", "127.0.0.1:70000", "unix:"}) {
+    options.listen = {bad};
+    EXPECT_EQ(Server::Start(options).status().code(), absl::StatusCode::kInvalidArgument) << bad;
+  }
+  options.listen = {};
+  EXPECT_FALSE(Server::Start(options).ok());
+}
+
 TEST(Start, LimitsWithoutEnd) {
   ServerOptions options;
   options.handshake_timeout = absl::InfiniteDuration();

@@ -1,5 +1,7 @@
 #include "tests/support/problem.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +11,7 @@
 #include <vector>
 
 #include "core/fork_join_pool.h"
+#include "core/problem/error.h"
 #include "core/problem/load.h"
 
 namespace lossd::testing {
@@ -78,6 +81,13 @@ absl::StatusOr<Results> RunBatch(const OwnedProblem& problem, int threads) {
   if (!summary.ok()) return summary.status();
   results.summary = *std::move(summary);
   return results;
+}
+
+void ExpectError(const absl::Status& status, absl::StatusCode code, const std::string& field,
+                 const std::string& reason) {
+  EXPECT_EQ(status.code(), code) << status;
+  EXPECT_EQ(GetErrorDetail(status).field, field) << status;
+  EXPECT_EQ(GetErrorDetail(status).reason, reason) << status;
 }
 
 std::string Difference(const Results& a, const Results& b) {

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/batch.h"
 #include "core/problem/plan.h"
@@ -57,6 +58,10 @@ struct Results {
 
 /// Runs EvaluateBatch on a pool of `threads` threads. Outputs are poisoned before.
 absl::StatusOr<Results> RunBatch(const OwnedProblem& problem, int threads = 1);
+
+/// Expects this code, and an error detail with this field and this reason.
+void ExpectError(const absl::Status& status, absl::StatusCode code, const std::string& field,
+                 const std::string& reason);
 
 /// Every byte and every count of two results is the same; names the first that is not.
 std::string Difference(const Results& a, const Results& b);

@@ -16,7 +16,7 @@ from setuptools import build_meta
 HERE = Path(__file__).resolve().parent.parent
 REPOSITORY = HERE.parent.parent
 
-# What a distribution has to have. One that packs less would be found out by its users.
+# Every distribution has these. Without this list, users would find out which one lacks some.
 _MADE = ("LICENSE", "lossd/_version.py", "lossd/v1/__init__.py", "lossd/v1/service_pb2.py",
          "lossd/v1/service_pb2.pyi", "lossd/v1/service_pb2_grpc.py",
          "lossd/v1/service_pb2_grpc.pyi")
@@ -76,7 +76,7 @@ def _requirements() -> list[str]:
 
 
 def _prepare() -> None:
-    """Makes what setuptools is to find, or checks that the source distribution has it.
+    """Makes the files of _MADE, or checks that the source distribution has them.
 
     Raises:
         RuntimeError: something is missing.

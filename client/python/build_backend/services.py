@@ -24,7 +24,7 @@ _CALL = '''        self.{method} = channel.{kind}(
 
 _SERVICER = '''
 class {service}Servicer:
-    """What a server of {full} does; derive from it."""
+    """Base class of a server of {full}. Each method not overridden answers UNIMPLEMENTED."""
 {methods}
 '''
 

@@ -9,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "core/problem/error.h"
 #include "tests/support/problem.h"
 #include "tests/support/session.h"
 #include "tests/support/vectors.h"
@@ -102,13 +101,6 @@ TEST(StreamSession, LabelsMayComeJustBeforeTheirRowsWithoutMeanGradient) {
   }
   ASSERT_TRUE(driver.Finish().ok());
   EXPECT_EQ(Difference(driver.results(), *RunBatch(problem)), "");
-}
-
-void ExpectError(const absl::Status& status, absl::StatusCode code, const std::string& field,
-                 const std::string& reason) {
-  EXPECT_EQ(status.code(), code) << status;
-  EXPECT_EQ(GetErrorDetail(status).field, field) << status;
-  EXPECT_EQ(GetErrorDetail(status).reason, reason) << status;
 }
 
 TEST(StreamSession, RefusesInputBeforeItsLabels) {
