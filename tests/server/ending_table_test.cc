@@ -209,6 +209,9 @@ bool WaitFor(const Condition& condition, std::chrono::milliseconds patience) {
   return true;
 }
 
+/// A reset that gRPC does not see is found by the server's ping, 10 s later.
+constexpr std::chrono::seconds kFreed{15};
+
 bool IsFree(Server* server) { return server->memory_used() == 0 && server->calls_in_flight() == 0; }
 
 /// Ends the call that `script` has brought to its state; false where there is no such end.
@@ -265,7 +268,7 @@ std::string Cell(Method method, State state, End end, TestServer* server) {
   // It goes on to where nothing more happens by itself.
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   EXPECT_TRUE(EndCall(end, *script, stream, &connection, &served));
-  if (WaitFor([&] { return IsFree(&served); }, std::chrono::seconds(5))) return "0";
+  if (WaitFor([&] { return IsFree(&served); }, kFreed)) return "0";
   return absl::StrCat(served.memory_used(), " B, ", served.calls_in_flight());
 }
 
@@ -341,7 +344,7 @@ TEST(EndingTable, RoundAfterRoundNothingGrows) {
         WaitFor([&] { return server.server().memory_used() > 500'000; }, std::chrono::seconds(5)));
     if (i % 2 == 0) connection.Reset(stream);
     connection.Cut();
-    ASSERT_TRUE(WaitFor([&] { return IsFree(&server.server()); }, std::chrono::seconds(5)))
+    ASSERT_TRUE(WaitFor([&] { return IsFree(&server.server()); }, kFreed))
         << "round " << i << " left " << server.server().memory_used() << " bytes";
   };
   constexpr int kWarm = 40;
@@ -354,8 +357,22 @@ TEST(EndingTable, RoundAfterRoundNothingGrows) {
 #ifndef __SANITIZE_ADDRESS__
   EXPECT_LT(ResidentBytes() - before, int64_t{16} << 20U);
 #endif
-  EXPECT_TRUE(WaitFor([&] { return OpenFiles() <= files + 2; }, std::chrono::seconds(5)))
+  EXPECT_TRUE(WaitFor([&] { return OpenFiles() <= files + 2; }, kFreed))
       << OpenFiles() << " files are open, " << files << " were";
+}
+
+// gRPC misses a few of a thousand.
+TEST(EndingTable, ResetsBehindBytes) {
+  ServerOptions options;
+  options.header_wait = absl::InfiniteDuration();
+  TestServer server(options);
+  for (int i = 0; i < 500; ++i) {
+    RawConnection connection(server.tcp(), 0);
+    connection.Begin("EvaluateStream");
+    connection.CutBehindBytes();
+  }
+  EXPECT_TRUE(WaitFor([&] { return IsFree(&server.server()); }, kFreed))
+      << server.server().calls_in_flight() << " calls are left";
 }
 
 }  // namespace

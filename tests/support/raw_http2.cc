@@ -102,6 +102,19 @@ void RawConnection::Cut() {
   fd_ = -1;
 }
 
+void RawConnection::CutBehindBytes() {
+  std::string frames;
+  for (int i = 0; i < 4000; ++i) {
+    frames += absl::StrCat(BigEndian(4, 3), BigEndian(kWindowUpdate, 1), BigEndian(0, 5),
+                           BigEndian(1, 4));
+  }
+  // gRPC is at the first ones when the last ones come.
+  for (size_t at = 0; at < frames.size(); at += frames.size() / 4) {
+    send(fd_, frames.data() + at, frames.size() / 4, MSG_NOSIGNAL);
+  }
+  Cut();
+}
+
 void RawConnection::SendFrame(uint8_t type, uint8_t flags, uint32_t stream,
                               absl::string_view payload) {
   const std::string frame = absl::StrCat(BigEndian(payload.size(), 3), BigEndian(type, 1),

@@ -36,6 +36,8 @@ class RawConnection {
   /// and its message can be seen in them.
   [[nodiscard]] const std::string& trailers(uint32_t stream) { return streams_[stream].trailers; }
   void Cut();
+  /// Cuts the connection right behind much that asks for no answer.
+  void CutBehindBytes();
 
  private:
   struct Stream {
