@@ -12,10 +12,10 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "core/labels/labels.h"
+#include "core/problem/criterion.h"
 #include "core/problem/dtype.h"
 #include "core/problem/error.h"
 #include "core/problem/load.h"
-#include "core/problem/options.h"
 #include "core/problem/plan.h"
 #include "core/problem/tensor.h"
 #include "core/rows/kernel.h"
@@ -53,7 +53,7 @@ OutputSizes SizesOf(const Plan& plan) {
   const size_t loss = SizeOf(plan.loss_dtype());
   OutputSizes sizes;
   if (wanted.loss) {
-    sizes.loss = plan.options().reduction == Reduction::kNone ? positions * loss : loss;
+    sizes.loss = plan.criterion().reduction == Reduction::kNone ? positions * loss : loss;
   }
   if (wanted.log_sum_exp) sizes.log_sum_exp = positions * loss;
   if (wanted.grad_input) sizes.grad_input = elements * SizeOf(plan.input().dtype);
@@ -72,7 +72,7 @@ BatchEvaluation::BatchEvaluation(std::shared_ptr<const Plan> plan, const Operand
                                  const OutputBuffers& outputs)
     : plan_(std::move(plan)), outputs_(outputs), totals_(plan_->loss_dtype()) {
   slab_.input = operands.input.data();
-  if (plan_->options().reduction == Reduction::kNone) slab_.loss = outputs.loss;
+  if (plan_->criterion().reduction == Reduction::kNone) slab_.loss = outputs.loss;
   slab_.log_sum_exp = outputs.log_sum_exp;
   slab_.grad_input = outputs.grad_input;
   slab_.grad_target = outputs.grad_target;
@@ -113,7 +113,7 @@ absl::StatusOr<std::unique_ptr<BatchEvaluation>> BatchEvaluation::Create(
     batch->slab_.target = operands.target.data();
   }
   if (checked.grad_output()) {
-    if (checked.options().reduction == Reduction::kNone) {
+    if (checked.criterion().reduction == Reduction::kNone) {
       batch->slab_.grad_output = operands.grad_output.data();
     } else {
       LoadAsDouble(checked.grad_output()->dtype, operands.grad_output.data(), 1,
@@ -141,7 +141,7 @@ void BatchEvaluation::RunTask(int64_t index, Scratch* scratch) {
 
 Summary BatchEvaluation::Finish() {
   Summary summary = Summarize(*plan_, context_.labels, totals_);
-  if (outputs_.loss != nullptr && plan_->options().reduction != Reduction::kNone) {
+  if (outputs_.loss != nullptr && plan_->criterion().reduction != Reduction::kNone) {
     StoreReducedLoss(*plan_, summary, outputs_.loss);
   }
   if (outputs_.grad_weight != nullptr) {

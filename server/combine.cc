@@ -49,7 +49,7 @@ absl::Status Malformed() {
 v1::CombineResponse ResponseOf(const Summary& summary) {
   v1::CombineResponse response;
   ToWire(summary, response.mutable_summary());
-  if (summary.options.reduction == Reduction::kNone) return response;
+  if (summary.criterion.reduction == Reduction::kNone) return response;
   const DType dtype = LossDType(summary.input_dtype);
   std::array<std::byte, sizeof(double)> bytes{};
   StoreFromDouble(dtype, ReducedLoss(summary), bytes.data());

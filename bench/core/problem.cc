@@ -92,7 +92,7 @@ void BenchProblem::Evaluate(bool gradient, size_t copy, Pool* pool) {
   problem.input = input_spec_;
   problem.target = target_spec_;
   problem.outputs.grad_input = gradient;
-  if (target_ == Target::kSmoothing) problem.options.label_smoothing = 0.1;
+  if (target_ == Target::kSmoothing) problem.criterion.cross_entropy().label_smoothing = 0.1;
   auto plan = Plan::Create(problem);
   float loss = 0;
   OutputBuffers outputs;

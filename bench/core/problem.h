@@ -10,7 +10,7 @@
 
 #include "absl/types/span.h"
 #include "core/pool.h"
-#include "core/problem/options.h"
+#include "core/problem/criterion.h"
 #include "core/problem/tensor.h"
 
 namespace lossd::bench {

@@ -51,7 +51,7 @@ constexpr uint64_t kUnaryBytes = uint64_t{1} << 20U;
 constexpr uint64_t kAroundTensors = 4096;
 
 /// Whether its functions, which are called front to back, once, let it be made again.
-bool Replayable(const CrossEntropyRequest& request) {
+bool Replayable(const LossRequest& request) {
   return !request.read_input && !request.take_grad_input;
 }
 
@@ -65,14 +65,13 @@ class GrpcClient final : public Client {
         limit_(stub_.get()),
         unary_(channel) {}
 
-  absl::StatusOr<CrossEntropyResult> CrossEntropy(const CrossEntropyRequest& request) override {
-    CrossEntropyResult result;
-    if (auto status = CrossEntropyInto(request, &result); !status.ok()) return status;
+  absl::StatusOr<LossResult> Evaluate(const LossRequest& request) override {
+    LossResult result;
+    if (auto status = EvaluateInto(request, &result); !status.ok()) return status;
     return result;
   }
 
-  absl::Status CrossEntropyInto(const CrossEntropyRequest& request,
-                                CrossEntropyResult* result) override {
+  absl::Status EvaluateInto(const LossRequest& request, LossResult* result) override {
     if (request.chunk_bytes == 0) {
       return InvalidField("chunk_bytes", "VALUE_RANGE", "expected at least 1, got 0");
     }
@@ -130,16 +129,14 @@ class GrpcClient final : public Client {
     limit_.Ask(&context);
   }
 
-  absl::Status Evaluate(const CrossEntropyRequest& request, absl::Time deadline,
-                        CrossEntropyResult* result) {
+  absl::Status Evaluate(const LossRequest& request, absl::Time deadline, LossResult* result) {
     if (UseStream(request)) return Stream(request, deadline, result);
     grpc::ClientContext context;
     PrepareContext(options_, deadline, &context);
     return unary_.Run(request, &context, result);
   }
 
-  absl::Status Stream(const CrossEntropyRequest& request, absl::Time deadline,
-                      CrossEntropyResult* result) {
+  absl::Status Stream(const LossRequest& request, absl::Time deadline, LossResult* result) {
     // A stream that cannot be made again must not fail for its messages' size.
     const bool large = request.chunk_bytes > MessageLimit::kUsual - kMessageFraming;
     if (!limit_.known() && (large || !Replayable(request))) {
@@ -162,7 +159,7 @@ class GrpcClient final : public Client {
     return Replayable(request) ? CallWithRetries(deadline, attempt) : attempt();
   }
 
-  [[nodiscard]] bool UseStream(const CrossEntropyRequest& request) const {
+  [[nodiscard]] bool UseStream(const LossRequest& request) const {
     if (!Replayable(request)) return true;
     if (request.transport != Transport::kAuto) return request.transport == Transport::kStream;
     uint64_t bytes = request.input.bytes.size() + request.target.bytes.size();

@@ -13,15 +13,15 @@
 
 namespace lossd {
 
-absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const CrossEntropyRequest& request,
+absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const LossRequest& request,
                                                      bool weight_follows) {
-  Problem problem{request.options, request.outputs, request.input.spec, request.target.spec,
-                  std::nullopt,    request.weight,  weight_follows};
+  Problem problem{request.criterion, request.outputs, request.input.spec, request.target.spec,
+                  std::nullopt,      request.weight,  weight_follows};
   if (request.grad_output) problem.grad_output = request.grad_output->spec;
   auto plan = Plan::Create(problem);
   if (!plan.ok()) return plan.status();
   if (weight_follows) {
-    LOSSD_RETURN_IF_ERROR(CheckBytes(*request.weight, "criterion.cross_entropy.weight"));
+    LOSSD_RETURN_IF_ERROR(CheckBytes(*request.weight, request.criterion.PathOf("weight")));
   }
   if (!request.read_input) LOSSD_RETURN_IF_ERROR(CheckBytes(request.input, "input"));
   LOSSD_RETURN_IF_ERROR(CheckBytes(request.target, "target"));
@@ -29,8 +29,7 @@ absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const CrossEntropyRequest& 
   return plan;
 }
 
-void PrepareResult(const CrossEntropyRequest& request, const Plan& plan,
-                   CrossEntropyResult* result) {
+void PrepareResult(const LossRequest& request, const Plan& plan, LossResult* result) {
   const Outputs& wanted = plan.outputs();
   const auto prepare = [](bool want, TensorSpec spec, Tensor* tensor) {
     if (want) return tensor->Reset(std::move(spec));

@@ -13,12 +13,11 @@ namespace lossd {
 /// Checks the request as the server will, so that a mistake costs no transfer and results can be
 /// allocated before they come.
 /// The weight of one that `weight_follows` stays where it is.
-absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const CrossEntropyRequest& request,
+absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const LossRequest& request,
                                                      bool weight_follows);
 
 /// Gives every output that is asked for its tensor, the others none.
-void PrepareResult(const CrossEntropyRequest& request, const Plan& plan,
-                   CrossEntropyResult* result);
+void PrepareResult(const LossRequest& request, const Plan& plan, LossResult* result);
 
 }  // namespace lossd
 

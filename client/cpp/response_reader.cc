@@ -88,7 +88,7 @@ class Cursor {
 };
 
 /// A summary by Protobuf's class.
-absl::Status ReadAnySummary(const v1::Summary& wire, CrossEntropyResult* result) {
+absl::Status ReadAnySummary(const v1::Summary& wire, LossResult* result) {
   auto summary = DecodeSummary(wire, "summary");
   if (!summary.ok()) return absl::DataLossError(summary.status().message());
   result->summary = *std::move(summary);
@@ -96,7 +96,7 @@ absl::Status ReadAnySummary(const v1::Summary& wire, CrossEntropyResult* result)
 }
 
 bool ReadSummaryField(const SummaryFrame& frame, const Summary* blank, Cursor* cursor,
-                      CrossEntropyResult* result) {
+                      LossResult* result) {
   constexpr char kTag =
       Response::kSummaryFieldNumber << 3 | WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
   if (!cursor->Match({&kTag, 1})) return false;
@@ -127,7 +127,7 @@ absl::Status CopyOut(const v1::Tensor& from, absl::string_view name, const Tenso
 }
 
 /// The response by Protobuf's classes.
-absl::Status ReadAny(const grpc::ByteBuffer& bytes, CrossEntropyResult* result) {
+absl::Status ReadAny(const grpc::ByteBuffer& bytes, LossResult* result) {
   // The reader asks for a buffer that it may change, and does not.
   grpc::ProtoBufferReader reader(const_cast<grpc::ByteBuffer*>(&bytes));  // NOLINT(*-cast)
   Response response;
@@ -145,7 +145,7 @@ absl::Status ReadAny(const grpc::ByteBuffer& bytes, CrossEntropyResult* result) 
 }  // namespace
 
 bool ReadPlainResponse(absl::Span<const grpc::Slice> slices, const ResponseFrame& frame,
-                       const Summary* blank, CrossEntropyResult* result) {
+                       const Summary* blank, LossResult* result) {
   Cursor cursor(slices);
   const auto read = [&cursor](absl::string_view head, const Tensor& tensor) {
     const auto bytes = tensor.bytes();
@@ -159,7 +159,7 @@ bool ReadPlainResponse(absl::Span<const grpc::Slice> slices, const ResponseFrame
 }
 
 absl::Status ReadResponse(const grpc::ByteBuffer& bytes, const ResponseFrame& frame,
-                          const Summary* blank, CrossEntropyResult* result) {
+                          const Summary* blank, LossResult* result) {
   grpc::Slice slice;
   if (bytes.TrySingleSlice(&slice).ok()) {
     if (ReadPlainResponse({&slice, 1}, frame, blank, result)) return absl::OkStatus();

@@ -19,11 +19,11 @@ namespace lossd {
 /// frame has none, and the summary is read by Protobuf. False where the response is not quite so;
 /// then some of the result may have been overwritten.
 bool ReadPlainResponse(absl::Span<const grpc::Slice> slices, const ResponseFrame& frame,
-                       const Summary* blank, CrossEntropyResult* result);
+                       const Summary* blank, LossResult* result);
 
 /// Any response, of another version too; DATA_LOSS where it is none, or lacks what was asked for.
 absl::Status ReadResponse(const grpc::ByteBuffer& bytes, const ResponseFrame& frame,
-                          const Summary* blank, CrossEntropyResult* result);
+                          const Summary* blank, LossResult* result);
 
 }  // namespace lossd
 

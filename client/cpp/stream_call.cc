@@ -76,8 +76,8 @@ absl::Status BadReply(absl::string_view what) {
   return absl::DataLossError(absl::StrCat("the server's reply is not what was asked for: ", what));
 }
 
-absl::Status ReadAll(const CrossEntropyRequest& request, const Plan& plan, StreamWriter* call,
-                     CrossEntropyResult* result, bool* read_to_end) {
+absl::Status ReadAll(const LossRequest& request, const Plan& plan, StreamWriter* call,
+                     LossResult* result, bool* read_to_end) {
   Sink loss(result->loss);
   Sink log_sum_exp(result->log_sum_exp);
   Sink grad_input(result->grad_input);
@@ -129,11 +129,9 @@ absl::Status ReadAll(const CrossEntropyRequest& request, const Plan& plan, Strea
 
 }  // namespace
 
-absl::Status RunStreamCall(const CrossEntropyRequest& request, const Plan& plan,
-                           size_t message_bytes,
+absl::Status RunStreamCall(const LossRequest& request, const Plan& plan, size_t message_bytes,
                            const std::shared_ptr<grpc::ChannelInterface>& channel,
-                           std::unique_ptr<grpc::ClientContext> context,
-                           CrossEntropyResult* result) {
+                           std::unique_ptr<grpc::ClientContext> context, LossResult* result) {
   auto stream = Open(channel, context.get());
   // The two directions need two threads: the server stops reading while nobody reads its replies.
   StreamWriter call(StreamMessages(request, plan, message_bytes), std::move(context),

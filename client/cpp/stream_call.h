@@ -17,11 +17,9 @@ namespace lossd {
 /// Fills `result`, whose tensors have been allocated for `plan`, by messages as StreamMessages
 /// makes them. Returns when the call has ended, its deadline included, even where the server has
 /// stopped reading.
-absl::Status RunStreamCall(const CrossEntropyRequest& request, const Plan& plan,
-                           size_t message_bytes,
+absl::Status RunStreamCall(const LossRequest& request, const Plan& plan, size_t message_bytes,
                            const std::shared_ptr<grpc::ChannelInterface>& channel,
-                           std::unique_ptr<grpc::ClientContext> context,
-                           CrossEntropyResult* result);
+                           std::unique_ptr<grpc::ClientContext> context, LossResult* result);
 
 }  // namespace lossd
 

@@ -27,7 +27,7 @@ using Request = v1::EvaluateStreamRequest;
 /// A greater weight is not put into the header.
 constexpr size_t kMostHeaderWeight = size_t{64} << 10U;
 
-TensorSource InputOf(const CrossEntropyRequest& request, const Plan& plan) {
+TensorSource InputOf(const LossRequest& request, const Plan& plan) {
   if (request.read_input) return {InputBytes(plan), &request.read_input};
   return {request.input.bytes, request.owner};
 }
@@ -38,7 +38,7 @@ size_t InputBytes(const Plan& plan) {
   return static_cast<size_t>(plan.positions() * plan.classes()) * SizeOf(plan.input().dtype);
 }
 
-bool WeightFollows(const CrossEntropyRequest& request, size_t message_bytes) {
+bool WeightFollows(const LossRequest& request, size_t message_bytes) {
   return request.weight &&
          request.weight->bytes.size() > std::min(kMostHeaderWeight, message_bytes / 2);
 }
@@ -67,11 +67,10 @@ void TensorSource::TakeUntil(size_t end, int field, std::vector<grpc::Slice>* to
   sent_ = stop;
 }
 
-StreamMessages::StreamMessages(const CrossEntropyRequest& request, const Plan& plan,
-                               size_t message_bytes)
+StreamMessages::StreamMessages(const LossRequest& request, const Plan& plan, size_t message_bytes)
     : request_(request),
       indices_(plan.target_kind() == TargetKind::kClassIndex),
-      scalar_grad_output_(plan.options().reduction != Reduction::kNone),
+      scalar_grad_output_(plan.criterion().reduction != Reduction::kNone),
       message_bytes_(message_bytes),
       target_(request.target.bytes, request.owner),
       input_(InputOf(request, plan)) {

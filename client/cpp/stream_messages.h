@@ -24,7 +24,7 @@ size_t InputBytes(const Plan& plan);
 
 /// Whether the weight goes as bytes of the stream: in the header it would be copied twice, and may
 /// be more than a message of `message_bytes` holds.
-bool WeightFollows(const CrossEntropyRequest& request, size_t message_bytes);
+bool WeightFollows(const LossRequest& request, size_t message_bytes);
 
 /// A tensor of a request, taken piece by piece.
 class TensorSource {
@@ -57,7 +57,7 @@ class StreamMessages {
  public:
   /// `request` must outlive this. A message has `message_bytes` of tensors and header together at
   /// most (at least 1), but a header that is larger, which goes alone; and kMessageFraming on top.
-  StreamMessages(const CrossEntropyRequest& request, const Plan& plan, size_t message_bytes);
+  StreamMessages(const LossRequest& request, const Plan& plan, size_t message_bytes);
 
   /// The next message's slices; none at the end.
   std::vector<grpc::Slice> Next();
@@ -72,7 +72,7 @@ class StreamMessages {
   /// The part of a tensor that goes with the first `reached_` bytes of all that go in step.
   [[nodiscard]] size_t Share(const TensorSource& source) const;
 
-  const CrossEntropyRequest& request_;
+  const LossRequest& request_;
   const bool indices_;
   const bool scalar_grad_output_;
   const size_t message_bytes_;

@@ -36,16 +36,16 @@ using Request = v1::EvaluateRequest;
 
 class UnaryForm {
  public:
-  static absl::StatusOr<std::shared_ptr<const UnaryForm>> Of(const CrossEntropyRequest& request);
+  static absl::StatusOr<std::shared_ptr<const UnaryForm>> Of(const LossRequest& request);
 
   /// Whether `request` differs in nothing but its tensors' values.
   /// REQUIRES: it is kept.
-  [[nodiscard]] bool Fits(const CrossEntropyRequest& request) const;
+  [[nodiscard]] bool Fits(const LossRequest& request) const;
   /// Whether it is worth its memory.
   [[nodiscard]] bool ToBeKept() const { return to_be_kept_; }
 
   /// REQUIRES: the request fits.
-  [[nodiscard]] grpc::ByteBuffer Encode(const CrossEntropyRequest& request) const;
+  [[nodiscard]] grpc::ByteBuffer Encode(const LossRequest& request) const;
 
   [[nodiscard]] const Plan& plan() const { return *plan_; }
   [[nodiscard]] const ResponseFrame& frame() const { return frame_; }
@@ -73,7 +73,7 @@ class UnaryForm {
   }
 
   std::shared_ptr<const Plan> plan_;
-  Options options_;
+  Criterion criterion_;
   Outputs outputs_;
   Kind input_;
   Kind target_;
@@ -88,12 +88,12 @@ class UnaryForm {
   Summary summary_;
 };
 
-absl::StatusOr<std::shared_ptr<const UnaryForm>> UnaryForm::Of(const CrossEntropyRequest& request) {
+absl::StatusOr<std::shared_ptr<const UnaryForm>> UnaryForm::Of(const LossRequest& request) {
   auto plan = MakePlan(request, /*weight_follows=*/false);
   if (!plan.ok()) return plan.status();
   auto form = std::make_shared<UnaryForm>();
   form->plan_ = *std::move(plan);
-  form->options_ = request.options;
+  form->criterion_ = request.criterion;
   form->outputs_ = request.outputs;
   form->input_ = KindOf(request.input);
   form->target_ = KindOf(request.target);
@@ -120,8 +120,8 @@ absl::StatusOr<std::shared_ptr<const UnaryForm>> UnaryForm::Of(const CrossEntrop
   return std::shared_ptr<const UnaryForm>(std::move(form));
 }
 
-bool UnaryForm::Fits(const CrossEntropyRequest& request) const {
-  if (!(request.options == options_) || !(request.outputs == outputs_) ||
+bool UnaryForm::Fits(const LossRequest& request) const {
+  if (!(request.criterion == criterion_) || !(request.outputs == outputs_) ||
       !input_.Fits(request.input) || !target_.Fits(request.target) ||
       request.grad_output.has_value() != grad_output_.has_value() ||
       request.weight.has_value() != weight_.has_value()) {
@@ -133,7 +133,7 @@ bool UnaryForm::Fits(const CrossEntropyRequest& request) const {
                                  weight_->bytes.begin(), weight_->bytes.end()));
 }
 
-grpc::ByteBuffer UnaryForm::Encode(const CrossEntropyRequest& request) const {
+grpc::ByteBuffer UnaryForm::Encode(const LossRequest& request) const {
   if (request.owner != nullptr && input_.size > kLentBytes) {
     SliceBuilder message(request.owner);
     message.Append(before_target_, request.target.bytes);
@@ -165,8 +165,8 @@ UnaryCalls::UnaryCalls(std::shared_ptr<grpc::ChannelInterface> channel)
     : channel_(std::move(channel)),
       method_("/lossd.v1.LossService/Evaluate", grpc::internal::RpcMethod::NORMAL_RPC, channel_) {}
 
-absl::Status UnaryCalls::Run(const CrossEntropyRequest& request, grpc::ClientContext* context,
-                             CrossEntropyResult* result) {
+absl::Status UnaryCalls::Run(const LossRequest& request, grpc::ClientContext* context,
+                             LossResult* result) {
   const size_t size = request.input.bytes.size() + request.target.bytes.size();
   std::shared_ptr<const UnaryForm> form = forms_.At(size);
   if (form == nullptr || !form->Fits(request)) {

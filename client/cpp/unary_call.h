@@ -24,8 +24,7 @@ class UnaryCalls {
  public:
   explicit UnaryCalls(std::shared_ptr<grpc::ChannelInterface> channel);
 
-  absl::Status Run(const CrossEntropyRequest& request, grpc::ClientContext* context,
-                   CrossEntropyResult* result);
+  absl::Status Run(const LossRequest& request, grpc::ClientContext* context, LossResult* result);
 
  private:
   const std::shared_ptr<grpc::ChannelInterface> channel_;

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "client/cpp/lossd/client.h"
 #include "lossd/v1/service.pb.h"
+#include "proto/codec/criterion_codec.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/tensor_codec.h"
 
@@ -82,13 +83,13 @@ void PrepareContext(const ClientOptions& options, absl::Time deadline,
   }
 }
 
-void SetCriterion(const CrossEntropyRequest& request, v1::Criterion* criterion) {
-  ToWire(request.options, criterion);
+void SetCriterion(const LossRequest& request, v1::Criterion* criterion) {
+  ToWire(request.criterion, criterion);
   if (!request.weight) return;
-  SetTensor(*request.weight, criterion->mutable_cross_entropy()->mutable_weight());
+  SetTensor(*request.weight, MutableWeight(criterion));
 }
 
-void ToWire(const CrossEntropyRequest& request, v1::EvaluateRequest* wire) {
+void ToWire(const LossRequest& request, v1::EvaluateRequest* wire) {
   SetCriterion(request, wire->mutable_criterion());
   ToWire(request.outputs, wire->mutable_outputs());
   SetTensor(request.input, wire->mutable_input());
@@ -96,12 +97,11 @@ void ToWire(const CrossEntropyRequest& request, v1::EvaluateRequest* wire) {
   if (request.grad_output) SetTensor(*request.grad_output, wire->mutable_grad_output());
 }
 
-void ToWire(const CrossEntropyRequest& request, bool weight_follows,
-            v1::EvaluateStreamHeader* wire) {
+void ToWire(const LossRequest& request, bool weight_follows, v1::EvaluateStreamHeader* wire) {
   if (weight_follows) {
-    ToWire(request.options, wire->mutable_criterion());
+    ToWire(request.criterion, wire->mutable_criterion());
     const TensorSpec& spec = request.weight->spec;
-    v1::Tensor* weight = wire->mutable_criterion()->mutable_cross_entropy()->mutable_weight();
+    v1::Tensor* weight = MutableWeight(wire->mutable_criterion());
     weight->set_dtype(ToWire(spec.dtype));
     weight->mutable_shape()->Assign(spec.shape.begin(), spec.shape.end());
   } else {

@@ -27,13 +27,12 @@ void PrepareContext(const ClientOptions& options, absl::Time deadline,
                     grpc::ClientContext* context);
 
 /// The options and the weight.
-void SetCriterion(const CrossEntropyRequest& request, v1::Criterion* criterion);
+void SetCriterion(const LossRequest& request, v1::Criterion* criterion);
 /// The request as one message; tensors are copied.
-void ToWire(const CrossEntropyRequest& request, v1::EvaluateRequest* wire);
+void ToWire(const LossRequest& request, v1::EvaluateRequest* wire);
 /// The request as a stream's header: all but the tensors' bytes, those of a weight apart that does
 /// not follow in the stream.
-void ToWire(const CrossEntropyRequest& request, bool weight_follows,
-            v1::EvaluateStreamHeader* wire);
+void ToWire(const LossRequest& request, bool weight_follows, v1::EvaluateStreamHeader* wire);
 
 }  // namespace lossd
 

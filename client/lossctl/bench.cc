@@ -107,7 +107,7 @@ struct Load {
   };
   size_t input_bytes;
   std::shared_ptr<const Values> data;
-  CrossEntropyRequest request;
+  LossRequest request;
 };
 
 /// What all connections add to.
@@ -147,7 +147,7 @@ void Connection(const BenchFlags& flags, const std::string& server, const Client
   auto client = Client::Connect(server, options);
   if (!client.ok()) return shared->Fail(client.status());
   std::vector<double> latencies;
-  CrossEntropyResult into;
+  LossResult into;
   const auto period = std::chrono::duration_cast<Clock::duration>(
       std::chrono::duration<double>(flags.rate > 0 ? 1.0 / flags.rate : 0.0));
   auto next = Clock::now();
@@ -159,7 +159,7 @@ void Connection(const BenchFlags& flags, const std::string& server, const Client
       next += period;
     }
     const auto begin = Clock::now();
-    const absl::Status result = (*client)->CrossEntropyInto(load.request, &into);
+    const absl::Status result = (*client)->EvaluateInto(load.request, &into);
     if (!result.ok() && !flags.keep_going) {
       shared->Fail(result);
       break;

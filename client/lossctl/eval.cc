@@ -18,8 +18,9 @@
 #include "client/lossctl/npy.h"
 #include "client/lossctl/progress_line.h"
 #include "client/lossctl/show.h"
+#include "core/problem/criterion.h"
+#include "core/problem/cross_entropy.h"
 #include "core/problem/error.h"
-#include "core/problem/options.h"
 
 namespace lossd {
 namespace {
@@ -53,26 +54,26 @@ absl::StatusOr<Files> ReadFiles(const EvalFlags& flags) {
   return files;
 }
 
-CrossEntropyRequest MakeRequest(const EvalFlags& flags, const std::shared_ptr<const Files>& files) {
-  CrossEntropyRequest request;
+LossRequest MakeRequest(const EvalFlags& flags, const std::shared_ptr<const Files>& files) {
+  LossRequest request;
   request.input = files->input.view;
   request.target = files->target.view;
   if (files->weight) request.weight = files->weight->view;
   if (files->grad_output) request.grad_output = files->grad_output->view;
   request.owner = files;
-  Options* options = &request.options;
-  options->reduction = flags.reduction == "none"  ? Reduction::kNone
-                       : flags.reduction == "sum" ? Reduction::kSum
-                                                  : Reduction::kMean;
+  Criterion* criterion = &request.criterion;
+  criterion->reduction = flags.reduction == "none"  ? Reduction::kNone
+                         : flags.reduction == "sum" ? Reduction::kSum
+                                                    : Reduction::kMean;
   if (flags.size_average || flags.reduce) {
     std::cerr << "lossctl: warning: --size-average and --reduce are deprecated; use --reduction\n";
-    options->reduction = LegacyReduction(flags.size_average, flags.reduce);
+    criterion->reduction = LegacyReduction(flags.size_average, flags.reduce);
   }
-  options->ignore_index = flags.ignore_index;
-  options->label_smoothing = flags.label_smoothing;
-  options->class_axis = flags.class_axis;
-  options->empty_mean = flags.empty_mean == "zero" ? EmptyMean::kZero : EmptyMean::kNaN;
-  options->normalizer = flags.normalizer;
+  criterion->kind = *KindNamed(flags.criterion);
+  criterion->class_options() = {flags.ignore_index, flags.class_axis};
+  if (flags.label_smoothing) criterion->cross_entropy().label_smoothing = *flags.label_smoothing;
+  criterion->empty_mean = flags.empty_mean == "zero" ? EmptyMean::kZero : EmptyMean::kNaN;
+  criterion->normalizer = flags.normalizer;
   request.outputs.grad_input = flags.grad || !flags.grad_out.empty();
   request.outputs.grad_target = !flags.grad_target_out.empty();
   request.outputs.grad_weight = !flags.grad_weight_out.empty();
@@ -84,7 +85,7 @@ CrossEntropyRequest MakeRequest(const EvalFlags& flags, const std::shared_ptr<co
   return request;
 }
 
-absl::Status WriteOutputs(const EvalFlags& flags, const CrossEntropyResult& result) {
+absl::Status WriteOutputs(const EvalFlags& flags, const LossResult& result) {
   const std::vector<std::pair<const std::string*, const Tensor*>> outputs = {
       {&flags.loss_out, &result.loss},
       {&flags.grad_out, &result.grad_input},
@@ -115,6 +116,9 @@ void AddEvalFlags(CLI::App* app, EvalFlags* flags) {
   app->add_option("--weight", flags->weight, "A weight for each class, (C): " + file);
   app->add_option("--grad-output", flags->grad_output,
                   "Incoming gradient, of the loss's shape: " + file);
+  app->add_option("--criterion", flags->criterion, "The loss")
+      ->check(CLI::IsMember(KindNames()))
+      ->capture_default_str();
   app->add_option("--reduction", flags->reduction, "none, sum or mean")
       ->check(CLI::IsMember({"none", "sum", "mean"}))
       ->capture_default_str();
@@ -123,7 +127,7 @@ void AddEvalFlags(CLI::App* app, EvalFlags* flags) {
   app->add_option("--reduce", flags->reduce, "Deprecated, as in PyTorch: true or false");
   app->add_option("--ignore-index", flags->ignore_index,
                   "Label of positions that do not count [-100]");
-  app->add_option("--label-smoothing", flags->label_smoothing, "In [0, 1]")->capture_default_str();
+  app->add_option("--label-smoothing", flags->label_smoothing, "In [0, 1], of cross_entropy [0]");
   app->add_option("--class-axis", flags->class_axis,
                   "Axis of the input that holds the classes [1, or 0 for one dimension]");
   app->add_option("--empty-mean", flags->empty_mean, "Mean where no position counts: nan or zero")
@@ -146,12 +150,15 @@ void AddEvalFlags(CLI::App* app, EvalFlags* flags) {
 }
 
 absl::StatusOr<std::string> RunEval(const EvalFlags& flags, Client* client) {
+  if (flags.label_smoothing && flags.criterion != CrossEntropy::kName) {
+    return InvalidField("label_smoothing", "LABEL_SMOOTHING_RANGE",
+                        "expected none: only cross_entropy has it, not ", flags.criterion);
+  }
   LOSSD_RETURN_IF_ERROR(CheckOutputs({flags.loss_out, flags.grad_out, flags.grad_target_out,
                                       flags.grad_weight_out, flags.log_sum_exp_out}));
   auto files = ReadFiles(flags);
   if (!files.ok()) return files.status();
-  CrossEntropyRequest request =
-      MakeRequest(flags, std::make_shared<const Files>(*std::move(files)));
+  LossRequest request = MakeRequest(flags, std::make_shared<const Files>(*std::move(files)));
   std::optional<ProgressLine> progress;
   if (isatty(STDERR_FILENO) != 0 && !flags.json) {
     progress.emplace(request.input.bytes.size() + request.target.bytes.size() +
@@ -161,7 +168,7 @@ absl::StatusOr<std::string> RunEval(const EvalFlags& flags, Client* client) {
       progress->Update(sent, received);
     };
   }
-  auto result = client->CrossEntropy(request);
+  auto result = client->Evaluate(request);
   progress.reset();
   if (!result.ok()) return result.status();
   LOSSD_RETURN_IF_ERROR(WriteOutputs(flags, *result));

@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/cpp/lossd/client.h"
-#include "core/problem/options.h"
+#include "core/problem/criterion.h"
 
 namespace lossd {
 
@@ -21,8 +21,9 @@ struct EvalFlags {
   std::string reduction = "mean";
   std::optional<bool> size_average;
   std::optional<bool> reduce;
+  std::string criterion = "cross_entropy";
   std::optional<int64_t> ignore_index;
-  double label_smoothing = 0.0;
+  std::optional<double> label_smoothing;
   std::optional<int32_t> class_axis;
   std::string empty_mean = "nan";
   std::optional<double> normalizer;

@@ -71,7 +71,7 @@ class Window {
 }  // namespace
 
 absl::Status RunPipeline(const std::string& server, const ClientOptions& options,
-                         const CrossEntropyRequest& request, int outstanding,
+                         const LossRequest& request, int outstanding,
                          const std::function<bool()>& more,
                          const std::function<void(Clock::time_point)>& answered) {
   auto channel = MakeChannel(server, options);

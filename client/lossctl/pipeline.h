@@ -14,7 +14,7 @@ namespace lossd {
 /// Sends `request` for as long as `more()` is true, `outstanding` at a time; `answered(begin)` is
 /// called for each answer with the time that its request was written. Returns the first error.
 absl::Status RunPipeline(
-    const std::string& server, const ClientOptions& options, const CrossEntropyRequest& request,
+    const std::string& server, const ClientOptions& options, const LossRequest& request,
     int outstanding, const std::function<bool()>& more,
     const std::function<void(std::chrono::steady_clock::time_point)>& answered);
 

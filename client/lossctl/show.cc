@@ -65,7 +65,7 @@ void Append(absl::string_view name, const Tensor& tensor, std::string* to) {
 
 }  // namespace
 
-std::string Show(const EvalFlags& flags, const CrossEntropyResult& result) {
+std::string Show(const EvalFlags& flags, const LossResult& result) {
   const Summary& summary = result.summary;
   const double normalizer = ToDouble(summary.normalizer);
   if (flags.json) {

@@ -11,7 +11,7 @@ namespace lossd {
 
 /// Lines with the loss, the gradient where `flags` asks for it, and the counts; or one line of
 /// JSON. Numbers have as many digits as tell them from all others of their type.
-std::string Show(const EvalFlags& flags, const CrossEntropyResult& result);
+std::string Show(const EvalFlags& flags, const LossResult& result);
 
 }  // namespace lossd
 

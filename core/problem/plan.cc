@@ -11,18 +11,16 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "core/problem/check_options.h"
+#include "core/problem/class_options.h"
+#include "core/problem/criterion.h"
 #include "core/problem/dtype.h"
 #include "core/problem/error.h"
-#include "core/problem/options.h"
+#include "core/problem/outputs.h"
 #include "core/problem/tensor.h"
 #include "core/problem/weight_values.h"
 
 namespace lossd {
 namespace {
-
-constexpr absl::string_view kWeight = "criterion.cross_entropy.weight";
-constexpr absl::string_view kClassAxis = "criterion.cross_entropy.class_axis";
 
 /// `name`: of the limit in v1.Limits.
 [[gnu::cold]] absl::Status OverLimit(absl::string_view name, absl::string_view what, int64_t limit,
@@ -56,13 +54,14 @@ class PlanBuilder {
       : problem_(problem), limits_(limits), plan_(new Plan()) {}
 
   absl::StatusOr<std::shared_ptr<const Plan>> Build() {
-    plan_->options_ = problem_.options;
+    plan_->criterion_ = problem_.criterion;
     plan_->outputs_ = problem_.outputs;
-    plan_->ignore_index_ = problem_.options.ignore_index.value_or(kDefaultIgnoreIndex);
+    plan_->ignore_index_ =
+        plan_->criterion_.class_options().ignore_index.value_or(kDefaultIgnoreIndex);
     LOSSD_RETURN_IF_ERROR(Input());
     LOSSD_RETURN_IF_ERROR(Target());
     LOSSD_RETURN_IF_ERROR(Weight());
-    LOSSD_RETURN_IF_ERROR(CheckOptions(plan_->options_, plan_->target_kind_));
+    LOSSD_RETURN_IF_ERROR(CheckCriterion(plan_->criterion_, plan_->target_kind_));
     LOSSD_RETURN_IF_ERROR(GradOutput());
     LOSSD_RETURN_IF_ERROR(WantedOutputs());
     return std::shared_ptr<const Plan>(std::move(plan_));
@@ -92,10 +91,12 @@ class PlanBuilder {
   }
 
   absl::Status ClassAxis(int64_t rank) {
-    const int64_t wanted = problem_.options.class_axis.value_or(rank == 1 ? 0 : 1);
+    const int64_t wanted =
+        problem_.criterion.class_options().class_axis.value_or(rank == 1 ? 0 : 1);
     if (wanted < -rank || wanted >= rank) {
-      return InvalidField(kClassAxis, "CLASS_AXIS_RANGE", "expected an axis in [", -rank, ", ",
-                          rank, ") for an input of ", rank, " dimensions, got ", wanted);
+      return InvalidField(problem_.criterion.PathOf("class_axis"), "CLASS_AXIS_RANGE",
+                          "expected an axis in [", -rank, ", ", rank, ") for an input of ", rank,
+                          " dimensions, got ", wanted);
     }
     axis_ = static_cast<size_t>(wanted < 0 ? wanted + rank : wanted);
     return absl::OkStatus();
@@ -174,12 +175,13 @@ class PlanBuilder {
     if (!problem_.weight) return absl::OkStatus();
     const TensorView& weight = *problem_.weight;
     plan_->weight_dtype_ = weight.spec.dtype;
-    LOSSD_RETURN_IF_ERROR(CheckCompanionDType(weight.spec.dtype, problem_.input.dtype, kWeight));
+    const std::string path = problem_.criterion.PathOf("weight");
+    LOSSD_RETURN_IF_ERROR(CheckCompanionDType(weight.spec.dtype, problem_.input.dtype, path));
     LOSSD_RETURN_IF_ERROR(
-        CheckShape(weight.spec, {plan_->classes_}, kWeight, "one weight for each class"));
+        CheckShape(weight.spec, {plan_->classes_}, path, "one weight for each class"));
     plan_->weight_follows_ = problem_.weight_follows;
     if (problem_.weight_follows) return absl::OkStatus();
-    LOSSD_RETURN_IF_ERROR(CheckBytes(weight, kWeight));
+    LOSSD_RETURN_IF_ERROR(CheckBytes(weight, path));
     WeightValues values(weight.spec.dtype, plan_->classes_);
     values.Append(weight.bytes);
     plan_->weight_sum_ = values.Sum();
@@ -206,8 +208,8 @@ class PlanBuilder {
                           "expected a probability target: class indices have no gradient");
     }
     if (outputs.grad_weight && !problem_.weight) {
-      return InvalidField("outputs.grad_weight", "GRAD_WEIGHT_WITHOUT_WEIGHT",
-                          "expected criterion.cross_entropy.weight to be given");
+      return InvalidField("outputs.grad_weight", "GRAD_WEIGHT_WITHOUT_WEIGHT", "expected ",
+                          problem_.criterion.PathOf("weight"), " to be given");
     }
     return absl::OkStatus();
   }
@@ -232,7 +234,7 @@ std::shared_ptr<const Plan> Plan::WithWeight(WeightValues values) const {
 }
 
 Shape Plan::LossShape() const {
-  return options_.reduction == Reduction::kNone ? position_shape_ : Shape();
+  return criterion_.reduction == Reduction::kNone ? position_shape_ : Shape();
 }
 
 }  // namespace lossd

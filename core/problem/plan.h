@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "core/problem/class_options.h"
+#include "core/problem/criterion.h"
 #include "core/problem/dtype.h"
-#include "core/problem/options.h"
+#include "core/problem/outputs.h"
 #include "core/problem/tensor.h"
 
 namespace lossd {
@@ -18,7 +20,7 @@ class WeightValues;
 
 /// A problem as its sender states it: nothing is checked yet. Only the weight comes with data.
 struct Problem {
-  Options options;
+  Criterion criterion;
   Outputs outputs;
   TensorSpec input;
   TensorSpec target;
@@ -35,8 +37,6 @@ struct PlanLimits {
   int64_t max_positions = int64_t{1} << 40U;
 };
 
-enum class TargetKind : uint8_t { kClassIndex, kProbabilities };
-
 /// A valid problem. Positions are the input's elements with the class axis left out, row-major;
 /// `inner` counts those that follow the class axis, so that element (position p, class c) of the
 /// input lies at ((p / inner) * classes + c) * inner + p % inner. Immutable, safe to share.
@@ -50,7 +50,7 @@ class Plan {
   /// WeightDType() for all classes.
   [[nodiscard]] std::shared_ptr<const Plan> WithWeight(WeightValues values) const;
 
-  [[nodiscard]] const Options& options() const { return options_; }
+  [[nodiscard]] const Criterion& criterion() const { return criterion_; }
   [[nodiscard]] const Outputs& outputs() const { return outputs_; }
   [[nodiscard]] const TensorSpec& input() const { return input_; }
   [[nodiscard]] const TensorSpec& target() const { return target_; }
@@ -80,8 +80,8 @@ class Plan {
   /// True where the divisor of `mean` comes from the labels, so that gradients wait for all of
   /// them.
   [[nodiscard]] bool NeedsLabelsForScale() const {
-    return outputs_.AnyGradient() && options_.reduction == Reduction::kMean &&
-           !options_.normalizer && target_kind_ == TargetKind::kClassIndex;
+    return outputs_.AnyGradient() && criterion_.reduction == Reduction::kMean &&
+           !criterion_.normalizer && target_kind_ == TargetKind::kClassIndex;
   }
 
   /// Shape of the loss: () unless the reduction is none; of the log-sum-exp: one entry a position.
@@ -93,7 +93,7 @@ class Plan {
   friend class PlanBuilder;
   Plan() = default;
 
-  Options options_;
+  Criterion criterion_;
   Outputs outputs_;
   TensorSpec input_;
   TensorSpec target_;

@@ -45,7 +45,7 @@ const RowKernels& KernelsOf(const Plan& plan) {
 
 /// Whether all the mass of a position lies on one class: a class index without smoothing.
 inline bool HasHardTargets(const Plan& plan) {
-  return plan.target_kind() == TargetKind::kClassIndex && plan.options().label_smoothing == 0.0;
+  return plan.target_kind() == TargetKind::kClassIndex && plan.criterion().label_smoothing() == 0.0;
 }
 
 /// The incoming gradient of a position of the slab. REQUIRES: slab.grad_output != nullptr.
@@ -112,16 +112,25 @@ class RowOutputs {
     if (k > 0 && Rank(x, label) < k) ++totals_->correct_top_k;
   }
 
+  /// The same where no pass has looked for the maximum.
+  void CountByRank(const std::byte* x, size_t label) {
+    const uint64_t rank = Rank(x, label);
+    if (rank == 0) ++totals_->correct;
+    if (rank < plan_.outputs().top_k) ++totals_->correct_top_k;
+  }
+
  private:
-  /// How many classes rank before class c of a row.
+  /// How many classes rank before class c of a row; all of them where one is NaN.
   [[nodiscard]] uint64_t Rank(const std::byte* x, size_t c) const {
     const double at = LogitAt(x, c);
     uint64_t rank = 0;
+    uint64_t ordered = 0;
     for (size_t k = 0; k < classes_; ++k) {
       const double other = LogitAt(x, k);
-      if (other > at || (other == at && k < c)) ++rank;
+      rank += static_cast<uint64_t>(other > at || (other == at && k < c));
+      ordered += static_cast<uint64_t>(other == other);
     }
-    return rank;
+    return ordered == classes_ ? rank : classes_;
   }
 
   const RowContext& context_;

@@ -11,9 +11,9 @@
 
 #include "core/labels/labels.h"
 #include "core/passes/row_kernels.h"
+#include "core/problem/criterion.h"
 #include "core/problem/dtype.h"
 #include "core/problem/load.h"
-#include "core/problem/options.h"
 #include "core/problem/plan.h"
 #include "core/rows/great_row.h"
 #include "core/rows/kernel.h"
@@ -35,8 +35,8 @@ class SoftEvaluator {
         index_(context.labels != nullptr),
         classes_(static_cast<size_t>(plan_.classes())),
         weight_(plan_.weight().empty() ? nullptr : plan_.weight().data()),
-        smooth_(plan_.options().label_smoothing / static_cast<double>(plan_.classes())),
-        unsmoothed_(1.0 - plan_.options().label_smoothing),
+        smooth_(plan_.criterion().label_smoothing() / static_cast<double>(plan_.classes())),
+        unsmoothed_(1.0 - plan_.criterion().label_smoothing()),
         greatest_mass_(GreatestWeight(classes_)) {
     exponentials_ = GrowDoubles(&scratch->exponentials, classes_);
     if (context.class_sums != nullptr) terms_ = GrowDoubles(&scratch->terms, classes_);

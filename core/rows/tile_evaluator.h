@@ -40,8 +40,8 @@ class TileEvaluator {
     tile_->class_weight = plan_.weight().empty() ? nullptr : plan_.weight().data();
     tile_->probabilities = context.labels == nullptr;
     tile_->ahead[1] = {};  // Of another problem's targets.
-    tile_->unsmoothed = 1.0 - plan_.options().label_smoothing;
-    tile_->smooth = plan_.options().label_smoothing / static_cast<double>(plan_.classes());
+    tile_->unsmoothed = 1.0 - plan_.criterion().label_smoothing();
+    tile_->smooth = plan_.criterion().label_smoothing() / static_cast<double>(plan_.classes());
     tile_->spread = tile_->smooth * plan_.weight_sum();
   }
 

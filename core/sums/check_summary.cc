@@ -7,7 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
-#include "core/problem/check_options.h"
+#include "core/problem/criterion.h"
 #include "core/problem/error.h"
 #include "core/problem/plan.h"
 #include "core/sums/exact_sum.h"
@@ -63,7 +63,7 @@ bool IsCount(const AnyExactSum& sum, uint64_t count) {
 }  // namespace
 
 absl::Status CheckSummary(const Summary& summary) {
-  LOSSD_RETURN_IF_ERROR(CheckOptions(summary.options, summary.target_kind));
+  LOSSD_RETURN_IF_ERROR(CheckCriterion(summary.criterion, summary.target_kind));
   if (summary.classes < 0) {
     return InvalidField("classes", "CLASSES_EMPTY", "expected at least 0, got ", summary.classes);
   }

@@ -9,7 +9,7 @@ namespace lossd {
 
 /// Whether a problem, or shards of one, can have given `summary`: its options are valid ones, no
 /// more is counted than there are positions, and the normalizer is the one that its positions ask
-/// for. INVALID_ARGUMENT with the field's path in v1.Summary: the reason that CheckOptions gives,
+/// for. INVALID_ARGUMENT with the field's path in v1.Summary: the reason that CheckCriterion gives,
 /// CLASSES_EMPTY, or SUMMARY_INCONSISTENT.
 absl::Status CheckSummary(const Summary& summary);
 

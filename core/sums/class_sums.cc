@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "core/labels/labels.h"
+#include "core/problem/criterion.h"
 #include "core/problem/dtype.h"
 #include "core/problem/load.h"
-#include "core/problem/options.h"
 #include "core/problem/plan.h"
 #include "core/sums/exact_sum.h"
 #include "core/sums/scaled.h"
@@ -66,8 +66,8 @@ void ClassSums::AddOne(int64_t c, double term) {
 void ClassSums::Write(const Plan& plan, const Labels* labels, double grad_output,
                       const Summary& summary, std::byte* to) const {
   // Only a divisor that is made of weights depends on them.
-  const bool divisor_has_weights = plan.options().reduction == Reduction::kMean &&
-                                   !plan.options().normalizer && labels != nullptr;
+  const bool divisor_has_weights = plan.criterion().reduction == Reduction::kMean &&
+                                   !plan.criterion().normalizer && labels != nullptr;
   const double divisor = ToDouble(summary.normalizer);
   const double loss_sum = ToDouble(summary.loss_sum);
   const double per_count = divisor_has_weights ? grad_output * (loss_sum / divisor) / divisor : 0.0;

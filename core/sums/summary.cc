@@ -15,10 +15,10 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "core/labels/labels.h"
+#include "core/problem/criterion.h"
 #include "core/problem/dtype.h"
 #include "core/problem/error.h"
 #include "core/problem/half.h"
-#include "core/problem/options.h"
 #include "core/problem/plan.h"
 #include "core/sums/exact_sum.h"
 #include "core/sums/scaled.h"
@@ -133,8 +133,8 @@ AnyExactSum Normalizer(const Plan& plan, const Labels* labels) {
   return sum;
 }
 
-Scaled Divisor(const Options& options, const AnyExactSum& natural) {
-  return options.normalizer ? Scaled::Of(*options.normalizer) : ToScaled(natural);
+Scaled Divisor(const Criterion& criterion, const AnyExactSum& natural) {
+  return criterion.normalizer ? Scaled::Of(*criterion.normalizer) : ToScaled(natural);
 }
 
 double DivideRounded(DType loss_dtype, double numerator, double divisor) {
@@ -143,15 +143,16 @@ double DivideRounded(DType loss_dtype, double numerator, double divisor) {
 }
 
 double Scale(const Plan& plan, double grad_output, const AnyExactSum& natural) {
-  if (plan.options().reduction != Reduction::kMean) return grad_output;
-  return DivideScaled(plan.loss_dtype(), Scaled::Of(grad_output), Divisor(plan.options(), natural));
+  if (plan.criterion().reduction != Reduction::kMean) return grad_output;
+  return DivideScaled(plan.loss_dtype(), Scaled::Of(grad_output),
+                      Divisor(plan.criterion(), natural));
 }
 
 Summary Summarize(const Plan& plan, const Labels* labels, const RowTotals& totals) {
   Summary summary;
-  summary.options = plan.options();
-  summary.options.class_axis.reset();
-  summary.options.ignore_index = plan.ignore_index();
+  summary.criterion = plan.criterion();
+  summary.criterion.class_options().class_axis.reset();
+  summary.criterion.class_options().ignore_index = plan.ignore_index();
   summary.input_dtype = plan.input().dtype;
   summary.target_kind = plan.target_kind();
   summary.classes = plan.classes();
@@ -167,18 +168,18 @@ Summary Summarize(const Plan& plan, const Labels* labels, const RowTotals& total
 }
 
 double ReducedLoss(const Summary& summary) {
-  if (summary.options.reduction == Reduction::kSum) {
+  if (summary.criterion.reduction == Reduction::kSum) {
     return std::visit([](const auto& sum) { return static_cast<double>(sum.ToNearest()); },
                       summary.loss_sum);
   }
   const bool none_counts = summary.positions == summary.ignored;
-  if (none_counts && !summary.options.normalizer) {
-    return summary.options.empty_mean == EmptyMean::kZero
+  if (none_counts && !summary.criterion.normalizer) {
+    return summary.criterion.empty_mean == EmptyMean::kZero
                ? 0.0
                : std::numeric_limits<double>::quiet_NaN();
   }
   const double loss = DivideScaled(LossDType(summary.input_dtype), ToScaled(summary.loss_sum),
-                                   Divisor(summary.options, summary.normalizer));
+                                   Divisor(summary.criterion, summary.normalizer));
   return std::isnan(loss) ? std::numeric_limits<double>::quiet_NaN() : loss;
 }
 
@@ -191,8 +192,8 @@ absl::string_view Difference(const Summary& a, const Summary& b) {
   if (a.target_kind != b.target_kind) return "kind of target";
   if (a.weight_digest != b.weight_digest) return "class weights";
   if (a.top_k != b.top_k) return "top_k";
-  if (a.options.normalizer != b.options.normalizer) return "supplied normalizer";
-  if (!(a.options == b.options)) return "options";
+  if (a.criterion.normalizer != b.criterion.normalizer) return "supplied normalizer";
+  if (!(a.criterion == b.criterion)) return "options";
   return "";
 }
 

@@ -9,8 +9,8 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/labels/labels.h"
+#include "core/problem/criterion.h"
 #include "core/problem/dtype.h"
-#include "core/problem/options.h"
 #include "core/problem/plan.h"
 #include "core/sums/exact_sum.h"
 #include "core/sums/scaled.h"
@@ -39,7 +39,7 @@ struct RowTotals {
 
 /// All that is needed to reduce the loss, alone or together with other shards.
 struct Summary {
-  Options options;  ///< Without class_axis, which says where data lie and not what they mean.
+  Criterion criterion;  ///< Without class_axis, which says where data lie and not what they mean.
   DType input_dtype = DType::kFloat32;
   TargetKind target_kind = TargetKind::kClassIndex;
   int64_t classes = 0;
@@ -59,7 +59,7 @@ AnyExactSum Normalizer(const Plan& plan, const Labels* labels);
 
 /// RN64 of the divisor in force, the supplied normalizer or `natural`; also where that is beyond
 /// double's range.
-Scaled Divisor(const Options& options, const AnyExactSum& natural);
+Scaled Divisor(const Criterion& criterion, const AnyExactSum& natural);
 
 /// RN(numerator / divisor), rounded once to the loss type; widened to double.
 double DivideRounded(DType loss_dtype, double numerator, double divisor);

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -9,11 +10,12 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "core/problem/error.h"
-#include "core/problem/options.h"
+#include "core/problem/outputs.h"
 #include "core/problem/plan.h"
 #include "core/problem/tensor.h"
 #include "lossd/v1/criterion.pb.h"
 #include "lossd/v1/service.pb.h"
+#include "proto/codec/criterion_codec.h"
 #include "proto/codec/tensor_codec.h"
 
 namespace lossd {
@@ -23,57 +25,35 @@ absl::Status Missing(absl::string_view field, absl::string_view what) {
   return InvalidField(field, "FIELD_MISSING", "expected ", what);
 }
 
-absl::Status UnknownEnum(absl::string_view field, int value) {
-  return WithMetadata(InvalidField(field, "ENUM_UNKNOWN", "expected a known value, got ", value),
-                      {{"value", absl::StrCat(value)}});
-}
-
-absl::Status ParseReduction(const v1::Criterion& wire, Options* options) {
-  switch (wire.reduction()) {
-    case v1::REDUCTION_UNSPECIFIED:
-    case v1::REDUCTION_MEAN:
-      options->reduction = Reduction::kMean;
-      return absl::OkStatus();
-    case v1::REDUCTION_SUM:
-      options->reduction = Reduction::kSum;
-      return absl::OkStatus();
-    case v1::REDUCTION_NONE:
-      options->reduction = Reduction::kNone;
-      return absl::OkStatus();
-    default:
-      return UnknownEnum("criterion.reduction", wire.reduction());
-  }
-}
-
 /// Where a weight may be.
 enum class WeightPlace : uint8_t { kHere, kHereOrInStream };
 
 absl::Status ParseWeight(const v1::Tensor& wire, WeightPlace place, Problem* problem,
                          std::vector<std::byte>* storage) {
-  constexpr absl::string_view kField = "criterion.cross_entropy.weight";
+  const std::string field = problem->criterion.PathOf("weight");
   if (place == WeightPlace::kHereOrInStream && wire.data_case() == v1::Tensor::DATA_NOT_SET) {
     v1::TensorSpec spec;
     spec.set_dtype(wire.dtype());
     *spec.mutable_shape() = wire.shape();
-    auto parsed = ParseSpec(spec, kField);
+    auto parsed = ParseSpec(spec, field);
     if (!parsed.ok()) return parsed.status();
     problem->weight = {*std::move(parsed), {}};
     problem->weight_follows = true;
     return absl::OkStatus();
   }
-  auto weight = ParseTensor(wire, kField, storage);
+  auto weight = ParseTensor(wire, field, storage);
   if (!weight.ok()) return weight.status();
   problem->weight = *std::move(weight);
   return absl::OkStatus();
 }
 
 /// `weight_storage` holds the encoded weight, where it comes as typed values.
-absl::Status ParseCriterion(const v1::Criterion& wire, WeightPlace place, Problem* problem,
-                            std::vector<std::byte>* weight_storage) {
-  LOSSD_RETURN_IF_ERROR(ParseOptions(wire, &problem->options));
-  const v1::CrossEntropy& loss = wire.cross_entropy();
-  if (!loss.has_weight()) return absl::OkStatus();
-  return ParseWeight(loss.weight(), place, problem, weight_storage);
+absl::Status ParseCriterionAndWeight(const v1::Criterion& wire, WeightPlace place, Problem* problem,
+                                     std::vector<std::byte>* weight_storage) {
+  LOSSD_RETURN_IF_ERROR(ParseCriterion(wire, &problem->criterion));
+  const v1::Tensor* const weight = FindWeight(wire);
+  if (weight == nullptr) return absl::OkStatus();
+  return ParseWeight(*weight, place, problem, weight_storage);
 }
 
 Outputs ParseOutputs(const v1::Outputs& wire) {
@@ -106,29 +86,12 @@ absl::StatusOr<std::shared_ptr<const Plan>> PlanOf(const v1::EvaluateStreamHeade
     problem.grad_output = *std::move(grad_output);
   }
   std::vector<std::byte> weight_storage;
-  LOSSD_RETURN_IF_ERROR(
-      ParseCriterion(header.criterion(), WeightPlace::kHereOrInStream, &problem, &weight_storage));
+  LOSSD_RETURN_IF_ERROR(ParseCriterionAndWeight(header.criterion(), WeightPlace::kHereOrInStream,
+                                                &problem, &weight_storage));
   return Plan::Create(problem, limits);
 }
 
 }  // namespace
-
-absl::Status ParseOptions(const v1::Criterion& wire, Options* options) {
-  if (wire.kind_case() != v1::Criterion::kCrossEntropy) {
-    return Missing("criterion", "a loss: cross_entropy");
-  }
-  LOSSD_RETURN_IF_ERROR(ParseReduction(wire, options));
-  if (!v1::EmptyMean_IsValid(wire.empty_mean())) {
-    return UnknownEnum("criterion.empty_mean", wire.empty_mean());
-  }
-  if (wire.empty_mean() == v1::EMPTY_MEAN_ZERO) options->empty_mean = EmptyMean::kZero;
-  if (wire.has_normalizer()) options->normalizer = wire.normalizer();
-  const v1::CrossEntropy& loss = wire.cross_entropy();
-  if (loss.has_ignore_index()) options->ignore_index = loss.ignore_index();
-  options->label_smoothing = loss.label_smoothing();
-  if (loss.has_class_axis()) options->class_axis = loss.class_axis();
-  return absl::OkStatus();
-}
 
 absl::StatusOr<ParsedRequest> ParseRequest(const v1::EvaluateRequest& request,
                                            const PlanLimits& limits) {
@@ -154,7 +117,7 @@ absl::StatusOr<ParsedRequest> ParseRequest(const v1::EvaluateRequest& request,
   }
   std::vector<std::byte> weight_storage;
   LOSSD_RETURN_IF_ERROR(
-      ParseCriterion(request.criterion(), WeightPlace::kHere, &problem, &weight_storage));
+      ParseCriterionAndWeight(request.criterion(), WeightPlace::kHere, &problem, &weight_storage));
   auto plan = Plan::Create(problem, limits);
   if (!plan.ok()) return plan.status();
   parsed.plan = *std::move(plan);
@@ -166,27 +129,6 @@ absl::StatusOr<std::shared_ptr<const Plan>> ParseHeader(const v1::EvaluateStream
   auto plan = PlanOf(header, limits);
   if (!plan.ok()) return WithFieldPrefix(plan.status(), "header.");
   return plan;
-}
-
-void ToWire(const Options& options, v1::Criterion* criterion) {
-  switch (options.reduction) {
-    case Reduction::kMean:
-      criterion->set_reduction(v1::REDUCTION_MEAN);
-      break;
-    case Reduction::kSum:
-      criterion->set_reduction(v1::REDUCTION_SUM);
-      break;
-    case Reduction::kNone:
-      criterion->set_reduction(v1::REDUCTION_NONE);
-      break;
-  }
-  criterion->set_empty_mean(options.empty_mean == EmptyMean::kZero ? v1::EMPTY_MEAN_ZERO
-                                                                   : v1::EMPTY_MEAN_NAN);
-  if (options.normalizer) criterion->set_normalizer(*options.normalizer);
-  v1::CrossEntropy* loss = criterion->mutable_cross_entropy();
-  if (options.ignore_index) loss->set_ignore_index(*options.ignore_index);
-  loss->set_label_smoothing(options.label_smoothing);
-  if (options.class_axis) loss->set_class_axis(*options.class_axis);
 }
 
 void ToWire(const Outputs& outputs, v1::Outputs* wire) {

@@ -9,7 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/batch.h"
-#include "core/problem/options.h"
+#include "core/problem/outputs.h"
 #include "core/problem/plan.h"
 #include "lossd/v1/criterion.pb.h"
 #include "lossd/v1/service.pb.h"
@@ -37,12 +37,6 @@ absl::StatusOr<ParsedRequest> ParseRequest(const v1::EvaluateRequest& request,
 absl::StatusOr<std::shared_ptr<const Plan>> ParseHeader(const v1::EvaluateStreamHeader& header,
                                                         const PlanLimits& limits);
 
-/// The criterion's options, all but the weight; ranges are for CheckOptions. Field paths begin with
-/// "criterion".
-absl::Status ParseOptions(const v1::Criterion& wire, Options* options);
-
-/// Fills the criterion with the options, without a weight.
-void ToWire(const Options& options, v1::Criterion* criterion);
 void ToWire(const Outputs& outputs, v1::Outputs* wire);
 
 }  // namespace lossd

@@ -8,15 +8,16 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "core/problem/class_options.h"
+#include "core/problem/criterion.h"
 #include "core/problem/dtype.h"
 #include "core/problem/error.h"
-#include "core/problem/options.h"
 #include "core/problem/plan.h"
 #include "core/sums/check_summary.h"
 #include "core/sums/exact_sum.h"
 #include "core/sums/summary.h"
 #include "lossd/v1/criterion.pb.h"
-#include "proto/codec/problem_codec.h"
+#include "proto/codec/criterion_codec.h"
 #include "proto/codec/tensor_codec.h"
 
 namespace lossd {
@@ -64,24 +65,25 @@ absl::Status ParseDigest(absl::string_view bytes, uint64_t* digest) {
 }
 
 /// The criterion, and what it may not have in a summary.
-absl::Status ParseSummaryOptions(const v1::Criterion& wire, Options* options) {
-  if (wire.cross_entropy().has_weight()) {
-    return InvalidField("criterion.cross_entropy.weight", "SUMMARY_MISMATCH",
+absl::Status ParseSummaryCriterion(const v1::Criterion& wire, Criterion* criterion) {
+  LOSSD_RETURN_IF_ERROR(ParseCriterion(wire, criterion));
+  if (FindWeight(wire) != nullptr) {
+    return InvalidField(criterion->PathOf("weight"), "SUMMARY_MISMATCH",
                         "expected none: weight_digest stands for it");
   }
-  if (wire.cross_entropy().has_class_axis()) {
-    return InvalidField("criterion.cross_entropy.class_axis", "SUMMARY_MISMATCH",
+  ClassOptions& options = criterion->class_options();
+  if (options.class_axis) {
+    return InvalidField(criterion->PathOf("class_axis"), "SUMMARY_MISMATCH",
                         "expected none: it says where data lie, and not what they add up to");
   }
-  LOSSD_RETURN_IF_ERROR(ParseOptions(wire, options));
-  if (!options->ignore_index) options->ignore_index = kDefaultIgnoreIndex;
+  if (!options.ignore_index) options.ignore_index = kDefaultIgnoreIndex;
   return absl::OkStatus();
 }
 
 /// Field paths are those within the summary.
 absl::StatusOr<Summary> Decode(const v1::Summary& wire) {
   Summary summary;
-  LOSSD_RETURN_IF_ERROR(ParseSummaryOptions(wire.criterion(), &summary.options));
+  LOSSD_RETURN_IF_ERROR(ParseSummaryCriterion(wire.criterion(), &summary.criterion));
   const auto dtype = ParseDType(wire.dtype(), "");
   if (!dtype.ok()) return dtype.status();
   if (!IsFloating(*dtype)) {
@@ -119,7 +121,7 @@ absl::StatusOr<Summary> Decode(const v1::Summary& wire) {
 }  // namespace
 
 void ToWire(const Summary& summary, v1::Summary* wire) {
-  ToWire(summary.options, wire->mutable_criterion());
+  ToWire(summary.criterion, wire->mutable_criterion());
   wire->set_dtype(ToWire(summary.input_dtype));
   wire->set_target_kind(summary.target_kind == TargetKind::kClassIndex
                             ? v1::TARGET_KIND_CLASS_INDEX

@@ -66,8 +66,8 @@ absl::Status StreamIntake::Take(Operand operand, size_t bytes) {
   int64_t& received = received_[static_cast<size_t>(operand)];
   if (operand == Operand::kWeight && total(operand) == 0) {
     return InvalidField("weight", "LENGTH_EXCEEDED",
-                        "expected none: the header has no criterion.cross_entropy.weight, or has "
-                        "it with its data");
+                        "expected none: the criterion in the header has no weight, or has it with "
+                        "its data");
   }
   if (bytes > static_cast<uint64_t>(total(operand) - received)) {
     const uint64_t got = static_cast<uint64_t>(received) + bytes;

@@ -170,8 +170,8 @@ void StreamSession::Schedule() {
     scale_set_ = true;
     if (plan_->outputs().AnyGradient()) {
       const bool from_labels = plan_->NeedsLabelsForScale();
-      const bool divides = plan_->options().reduction == Reduction::kMean;
-      const bool natural = divides && !plan_->options().normalizer;
+      const bool divides = plan_->criterion().reduction == Reduction::kMean;
+      const bool natural = divides && !plan_->criterion().normalizer;
       const AnyExactSum sum = natural ? Normalizer(*plan_, from_labels ? &*labels_ : nullptr)
                                       : MakeExactSum(plan_->loss_dtype());
       context_.scale = Scale(*plan_, grad_output_, sum);
@@ -314,7 +314,7 @@ std::optional<StreamReply> StreamSession::TakeWeightGradient() {
 StreamReply StreamSession::LastReply() {
   StreamReply reply;
   reply.summary = summary_;
-  if (plan_->outputs().loss && plan_->options().reduction != Reduction::kNone) {
+  if (plan_->outputs().loss && plan_->criterion().reduction != Reduction::kNone) {
     auto loss = std::make_shared<Buffer>(SizeOf(plan_->loss_dtype()));
     StoreReducedLoss(*plan_, *summary_, loss->data());
     reply.parts.push_back({Output::kLoss, {loss->data(), loss->size()}, loss});

@@ -6,8 +6,8 @@
 
 #include "absl/types/span.h"
 #include "core/buffer.h"
+#include "core/problem/criterion.h"
 #include "core/problem/dtype.h"
-#include "core/problem/options.h"
 #include "core/problem/plan.h"
 #include "core/rows/kernel.h"
 
@@ -21,7 +21,7 @@ UnitLayout::UnitLayout(const Plan& plan) : inner(plan.inner()) {
   const auto output = [this](Output which) -> int64_t& {
     return output_bytes[static_cast<size_t>(which)];
   };
-  const bool none = plan.options().reduction == Reduction::kNone;
+  const bool none = plan.criterion().reduction == Reduction::kNone;
   operand(Operand::kInput) = plan.classes() * size(plan.input().dtype);
   if (plan.target_kind() == TargetKind::kProbabilities) {
     operand(Operand::kTarget) = plan.classes() * size(plan.target().dtype);

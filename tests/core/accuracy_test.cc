@@ -74,7 +74,7 @@ Worst MeasureRows(DType dtype, const std::vector<size_t>& sizes) {
       const TruthRow truth(row.x);
       for (const size_t y : {size_t{0}, classes - 1}) {
         OwnedProblem problem;
-        problem.options.reduction = Reduction::kSum;
+        problem.criterion.reduction = Reduction::kSum;
         problem.outputs.grad_input = true;
         problem.input = MakeTensor(dtype, {static_cast<int64_t>(classes)}, row.x);
         problem.target = MakeTensor(DType::kInt64, {}, {static_cast<double>(y)});
@@ -134,7 +134,7 @@ TEST(Accuracy, GreatWeightsOfTinyLosses) {
     std::vector<double> weight(classes, 1.0);
     weight[0] = 0x1p100;
     OwnedProblem problem;
-    problem.options.reduction = Reduction::kSum;
+    problem.criterion.reduction = Reduction::kSum;
     problem.outputs.grad_input = true;
     problem.input = MakeTensor(DType::kFloat32, {static_cast<int64_t>(classes)}, x);
     problem.target = MakeTensor(DType::kInt64, {}, {0});
@@ -161,8 +161,8 @@ TEST(Accuracy, SmoothedAndProbabilityLosses) {
         for (double& value : t) value = static_cast<double>(static_cast<float>(share(random)));
         const double e = 0.1;
         OwnedProblem problem;
-        problem.options.label_smoothing = e;
-        problem.options.reduction = Reduction::kSum;
+        problem.criterion.cross_entropy().label_smoothing = e;
+        problem.criterion.reduction = Reduction::kSum;
         problem.input = MakeTensor(dtype, {static_cast<int64_t>(classes)}, row.x);
         problem.target = MakeTensor(dtype, {static_cast<int64_t>(classes)}, t);
         const double loss = Values(dtype, RunBatch(problem)->loss)[0];

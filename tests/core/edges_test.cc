@@ -21,7 +21,7 @@ TEST(Edges, IgnoredPositionsAreZeroWhateverTheirLogits) {
   for (const Reduction reduction : {Reduction::kNone, Reduction::kSum, Reduction::kMean}) {
     OwnedProblem problem =
         MakeIndex(DType::kFloat32, {3, 2}, {NAN, kInf, -kInf, -kInf, 1, 0}, {-100, -100, 0});
-    problem.options.reduction = reduction;
+    problem.criterion.reduction = reduction;
     const auto results = RunBatch(problem);
     const auto gradient = Values(DType::kFloat32, results->grad_input);
     for (size_t i = 0; i < 4; ++i) {
@@ -36,7 +36,7 @@ TEST(Edges, IgnoredPositionsAreZeroWhateverTheirLogits) {
 
 TEST(Edges, ZeroMassAtMinusInfinityCountsNothing) {
   OwnedProblem problem;
-  problem.options.reduction = Reduction::kNone;
+  problem.criterion.reduction = Reduction::kNone;
   problem.outputs.grad_input = problem.outputs.grad_target = true;
   problem.input = MakeTensor(DType::kFloat64, {1, 3}, {1, -kInf, 0});
   problem.target = MakeTensor(DType::kFloat64, {1, 3}, {0.5, 0, 0.5});
@@ -45,14 +45,14 @@ TEST(Edges, ZeroMassAtMinusInfinityCountsNothing) {
   EXPECT_EQ(Values(DType::kFloat64, results->grad_input)[1], 0.0);
   // A zero class weight silences its class as well.
   OwnedProblem weighted = MakeIndex(DType::kFloat32, {1, 2}, {-kInf, 0}, {0});
-  weighted.options.reduction = Reduction::kNone;
+  weighted.criterion.reduction = Reduction::kNone;
   weighted.weight = MakeTensor(DType::kFloat32, {2}, {0, 1});
   EXPECT_EQ(Values(DType::kFloat32, RunBatch(weighted)->loss)[0], 0.0);
 }
 
 TEST(Edges, MinusInfinityWithMass) {
   OwnedProblem problem = MakeIndex(DType::kFloat32, {1, 2}, {-kInf, 0}, {0});
-  problem.options.label_smoothing = 0.1;
+  problem.criterion.cross_entropy().label_smoothing = 0.1;
   const auto results = RunBatch(problem);
   EXPECT_EQ(Values(DType::kFloat32, results->loss)[0], kInf);
   for (const double g : Values(DType::kFloat32, results->grad_input)) EXPECT_TRUE(std::isfinite(g));
@@ -75,12 +75,12 @@ TEST(Edges, NotANumberIsCanonical) {
 TEST(Edges, EmptyMean) {
   OwnedProblem ignored = MakeIndex(DType::kFloat32, {2, 2}, {1, 2, 3, 4}, {-100, -100});
   EXPECT_TRUE(std::isnan(Values(DType::kFloat32, RunBatch(ignored)->loss)[0]));
-  ignored.options.empty_mean = EmptyMean::kZero;
+  ignored.criterion.empty_mean = EmptyMean::kZero;
   EXPECT_EQ(Values(DType::kFloat32, RunBatch(ignored)->loss)[0], 0.0);
   for (const double g : Values(DType::kFloat32, RunBatch(ignored)->grad_input)) EXPECT_EQ(g, 0.0);
   // Never for positions that count with zero weights.
   OwnedProblem weightless = MakeIndex(DType::kFloat32, {1, 2}, {1, 2}, {0});
-  weightless.options.empty_mean = EmptyMean::kZero;
+  weightless.criterion.empty_mean = EmptyMean::kZero;
   weightless.weight = MakeTensor(DType::kFloat32, {2}, {0, 1});
   EXPECT_TRUE(std::isnan(Values(DType::kFloat32, RunBatch(weightless)->loss)[0]));
 }
@@ -106,7 +106,7 @@ TEST(Edges, LogSumExpOfIgnoredPositions) {
 OwnedProblem Probabilities64(const std::vector<double>& x, const std::vector<double>& t) {
   OwnedProblem problem;
   const auto classes = static_cast<int64_t>(x.size());
-  problem.options.reduction = Reduction::kNone;
+  problem.criterion.reduction = Reduction::kNone;
   problem.outputs.grad_input = true;
   problem.input = MakeTensor(DType::kFloat64, {1, classes}, x);
   problem.target = MakeTensor(DType::kFloat64, {1, classes}, t);
@@ -127,11 +127,11 @@ void ExpectGradient64(const OwnedProblem& problem, const std::vector<double>& ex
 TEST(Range, LogitsFurtherApartThanTheGreatestDouble) {
   EXPECT_DOUBLE_EQ(Loss64(Probabilities64({1e308, -1e308, 0}, {.5, .25, .25})), 7.5e307);
   OwnedProblem smoothed = MakeIndex(DType::kFloat64, {1, 3}, {1e308, -1e308, 0}, {0});
-  smoothed.options.label_smoothing = 0.1;
+  smoothed.criterion.cross_entropy().label_smoothing = 0.1;
   EXPECT_DOUBLE_EQ(Loss64(smoothed), 1e307);
   OwnedProblem light = MakeIndex(DType::kFloat64, {1, 2}, {1e308, -1e308}, {1});
   light.weight = MakeTensor(DType::kFloat64, {2}, {1e-300, 1e-300});
-  light.options.reduction = Reduction::kSum;
+  light.criterion.reduction = Reduction::kSum;
   EXPECT_DOUBLE_EQ(Loss64(light), 2e8);
   // Beyond the range indeed, and an infinite logit.
   EXPECT_EQ(Loss64(MakeIndex(DType::kFloat64, {1, 2}, {1e308, -1e308}, {1})), kInf);
@@ -142,7 +142,7 @@ TEST(Range, LogitsFurtherApartThanTheGreatestDouble) {
 TEST(Range, WeightsWhoseSumIsInfinite) {
   OwnedProblem problem = MakeIndex(DType::kFloat64, {1, 3}, {0, 0, 0}, {0});
   problem.weight = MakeTensor(DType::kFloat64, {3}, {1e308, 1e308, 1e308});
-  problem.options.label_smoothing = 0.1;
+  problem.criterion.cross_entropy().label_smoothing = 0.1;
   EXPECT_DOUBLE_EQ(Loss64(problem), 1.0986122886681098);
   ExpectGradient64(problem, {-.6, .3, .3});
 }
@@ -178,7 +178,7 @@ TEST(Range, ProductsOfHugeAndTiny) {
   EXPECT_NEAR(gradient[1] / (1e200 * tail), 1, 1e-12);
   // w g of a class index, likewise.
   OwnedProblem hard = MakeIndex(DType::kFloat64, {1, 2}, {300, 0}, {0});
-  hard.options.reduction = Reduction::kSum;
+  hard.criterion.reduction = Reduction::kSum;
   hard.weight = MakeTensor(DType::kFloat64, {2}, {1e200, 1});
   hard.grad_output = MakeTensor(DType::kFloat64, {}, {1e200});
   const auto own = Values(DType::kFloat64, RunBatch(hard)->grad_input);
@@ -195,12 +195,12 @@ TEST(Range, GradientsOfTargetAndWeight) {
   EXPECT_DOUBLE_EQ(Values(DType::kFloat64, results->grad_target)[1], 2e208);
   EXPECT_DOUBLE_EQ(Values(DType::kFloat64, results->grad_weight)[1], 1e8);
   OwnedProblem index = MakeIndex(DType::kFloat64, {1, 2}, {1e308, -1e308}, {1});
-  index.options.reduction = Reduction::kSum;
+  index.criterion.reduction = Reduction::kSum;
   index.outputs.grad_weight = true;
   index.weight = MakeTensor(DType::kFloat64, {2}, {1, 1});
   index.grad_output = MakeTensor(DType::kFloat64, {}, {1e-300});
   for (const double smoothing : {0.0, 0.5}) {
-    index.options.label_smoothing = smoothing;
+    index.criterion.cross_entropy().label_smoothing = smoothing;
     const auto gradient = Values(DType::kFloat64, RunBatch(index)->grad_weight);
     EXPECT_DOUBLE_EQ(gradient[1], 2e8 * (1 - smoothing / 2)) << smoothing;
   }
@@ -212,7 +212,7 @@ TEST(Range, TinyWeightsAndScalesKeepTheirGradients) {
     for (const double tiny : {0x1p-70, 0x1p-90, 0x1p-110}) {
       for (const bool weighted : {false, true}) {
         OwnedProblem problem = MakeIndex(dtype, {2, 3}, {0, 0, -1000, 0, 0, 0}, {0, -100});
-        problem.options.reduction = Reduction::kSum;
+        problem.criterion.reduction = Reduction::kSum;
         problem.weight = MakeTensor(dtype, {3}, std::vector<double>(3, weighted ? tiny : 1));
         problem.grad_output = MakeTensor(dtype, {}, {weighted ? 1 : tiny});
         const auto gradient = Values(dtype, RunBatch(problem)->grad_input);
@@ -236,7 +236,7 @@ void CheckProbabilities(DType dtype, int64_t classes, bool strided, bool probabi
   Shape shape = {kRows, classes};
   if (strided) shape = {1, classes, kRows};
   OwnedProblem problem;
-  problem.options.reduction = Reduction::kNone;
+  problem.criterion.reduction = Reduction::kNone;
   problem.outputs.grad_input = true;
   problem.input = MakeTensor(dtype, shape, x);
   const Shape positions = strided ? Shape{1, kRows} : Shape{kRows};

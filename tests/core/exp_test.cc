@@ -96,7 +96,7 @@ TEST(Exp, TwoClassLossOverAllFloats) {
   uint64_t count = 0;
   ForPatterns(104.0F, 2003, [&](const std::vector<float>& x) {
     OwnedProblem problem;
-    problem.options.reduction = Reduction::kNone;
+    problem.criterion.reduction = Reduction::kNone;
     problem.input.spec = {DType::kFloat32, {static_cast<int64_t>(x.size()), 2}};
     problem.input.bytes.resize(x.size() * 8);
     for (size_t i = 0; i < x.size(); ++i) {

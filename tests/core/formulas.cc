@@ -79,8 +79,8 @@ std::string CheckWeights(const OwnedProblem& problem, const Results& results,
   if (!plan.outputs().grad_weight) return "";
   const DType type = plan.WeightDType();
   const std::vector<double> gradients = Values(type, results.grad_weight);
-  const bool divides = plan.options().reduction == Reduction::kMean && !plan.options().normalizer &&
-                       reference.index();
+  const bool divides = plan.criterion().reduction == Reduction::kMean &&
+                       !plan.criterion().normalizer && reference.index();
   const Real sum = ToReal(ToScaled(results.summary.loss_sum));
   const Real divisor = ToReal(ToScaled(results.summary.normalizer));
   if (divides && divisor == 0) return "";
@@ -115,7 +115,7 @@ std::string CheckFormulas(const OwnedProblem& problem, const Results& results) {
   const Plan& plan = reference.plan();
   const DType dtype = plan.input().dtype;
   const bool wide = dtype == DType::kFloat64;
-  const bool none = plan.options().reduction == Reduction::kNone;
+  const bool none = plan.criterion().reduction == Reduction::kNone;
   const std::vector<double> losses = Values(plan.loss_dtype(), results.loss);
   const std::vector<double> gradients = Values(dtype, results.grad_input);
   const std::vector<double> target_gradients =
@@ -124,7 +124,7 @@ std::string CheckFormulas(const OwnedProblem& problem, const Results& results) {
   if (problem.grad_output) {
     incoming = Values(problem.grad_output->spec.dtype, problem.grad_output->bytes);
   }
-  const Real divisor = ToReal(Divisor(plan.options(), results.summary.normalizer));
+  const Real divisor = ToReal(Divisor(plan.criterion(), results.summary.normalizer));
   std::vector<WeightTerm> weights(static_cast<size_t>(plan.classes()));
   bool overflows = false;
   Real sum = 0;
@@ -150,7 +150,7 @@ std::string CheckFormulas(const OwnedProblem& problem, const Results& results) {
       continue;
     }
     if (!expected.ignored) AddWeightTerms(reference, expected, s, &weights);
-    const bool hard = reference.index() && plan.options().label_smoothing == 0;
+    const bool hard = reference.index() && plan.criterion().cross_entropy().label_smoothing == 0;
     for (int64_t c = 0; c < plan.classes(); ++c) {
       const size_t at = reference.At(n, c);
       const auto i = static_cast<size_t>(c);
@@ -180,13 +180,13 @@ std::string CheckFormulas(const OwnedProblem& problem, const Results& results) {
   }
   // A loss that is infinite stays so in the sum, which may be finite.
   if (none || overflows) return "";
-  if (plan.options().reduction == Reduction::kMean) {
+  if (plan.criterion().reduction == Reduction::kMean) {
     sum /= divisor;
     magnitude /= std::abs(divisor);
   }
   // Each summand was rounded; the least of them to a multiple of the smallest subnormal.
   Real subnormal = HalfUlp(plan.loss_dtype(), 0) * (4 * plan.positions() + 1);
-  if (plan.options().reduction == Reduction::kMean) {
+  if (plan.criterion().reduction == Reduction::kMean) {
     subnormal /= std::min(Real{1}, std::abs(divisor));
   }
   const Real slack = (wide ? 0x1p-49L : 0x1p-21L) * magnitude + subnormal;

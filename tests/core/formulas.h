@@ -56,7 +56,7 @@ class Reference {
   [[nodiscard]] Expected Evaluate(int64_t n) const {
     Expected result;
     const auto classes = static_cast<size_t>(plan_->classes());
-    const Real e = plan_->options().label_smoothing;
+    const Real e = plan_->criterion().cross_entropy().label_smoothing;
     std::vector<Real> x(classes);
     for (size_t c = 0; c < classes; ++c) x[c] = input_[At(n, static_cast<int64_t>(c))];
     const double label = index_ ? target_[static_cast<size_t>(n)] : 0;

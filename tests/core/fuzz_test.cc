@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "core/problem/criterion.h"
 #include "core/problem/dtype.h"
-#include "core/problem/options.h"
 #include "hwy/highway.h"
 #include "tests/core/formulas.h"
 #include "tests/support/problem.h"
@@ -50,8 +50,8 @@ void Widen(std::mt19937_64* random, OwnedProblem* problem) {
     label = static_cast<double>((*random)() % static_cast<uint64_t>(classes));
   }
   *problem = MakeIndex(static_cast<DType>((*random)() % 4), {3, classes}, x, labels);
-  problem->options.reduction = static_cast<Reduction>((*random)() % 3);
-  if ((*random)() % 4 == 0) problem->options.label_smoothing = 0.1;
+  problem->criterion.reduction = static_cast<Reduction>((*random)() % 3);
+  if ((*random)() % 4 == 0) problem->criterion.cross_entropy().label_smoothing = 0.1;
 }
 
 /// Logits, targets, weights and incoming gradients near both ends of the range, so that what they

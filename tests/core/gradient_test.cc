@@ -38,8 +38,8 @@ Pair MakeSetup(bool indices, bool weighted, double smoothing, Reduction reductio
   auto& reference = setup.reference;
   auto& problem = setup.problem;
   reference.classes = kClasses;
-  reference.reduction = problem.options.reduction = reduction;
-  reference.label_smoothing = problem.options.label_smoothing = smoothing;
+  reference.reduction = problem.criterion.reduction = reduction;
+  reference.label_smoothing = problem.criterion.cross_entropy().label_smoothing = smoothing;
   const auto x = values(kPositions * kClasses, normal);
   reference.input.assign(x.begin(), x.end());
   problem.input = MakeTensor(DType::kFloat64, {kPositions, kClasses}, x);
@@ -117,7 +117,7 @@ TEST(Gradient, LossAgreesWithTheReference) {
 TEST(Gradient, SuppliedNormalizerIsAConstant) {
   std::mt19937_64 random(8);
   Pair setup = MakeSetup(true, true, 0.0, Reduction::kMean, &random);
-  setup.problem.options.normalizer = 4.0;
+  setup.problem.criterion.normalizer = 4.0;
   setup.reference.reduction = Reduction::kSum;
   setup.reference.grad_output[0] /= 4.0;
   const auto results = RunBatch(setup.problem);

@@ -98,7 +98,7 @@ TEST(Guard, NoByteBeyondATensorIsTouched) {
           OwnedProblem problem = MakeIndex(dtype, {rows, classes}, x, labels);
           CheckGuarded(problem, true);
           CheckGuarded(problem, false);
-          problem.options.label_smoothing = 0.1;
+          problem.criterion.cross_entropy().label_smoothing = 0.1;
           CheckGuarded(problem, true);
           problem.target = MakeTensor(dtype, {rows, classes}, x);
           problem.outputs.grad_target = true;

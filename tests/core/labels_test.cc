@@ -18,7 +18,7 @@ namespace {
 std::shared_ptr<const Plan> PlanFor(DType dtype, int64_t positions, int64_t classes,
                                     std::optional<int64_t> ignore = std::nullopt) {
   OwnedProblem problem;
-  problem.options.ignore_index = ignore;
+  problem.criterion.cross_entropy().ignore_index = ignore;
   problem.input.spec = {DType::kFloat32, {positions, classes}};
   problem.target.spec = {dtype, {positions}};
   return problem.plan();
@@ -63,7 +63,7 @@ TEST(Labels, AllAtOnceByManyThreadsAreTheSame) {
   ForkJoinPool pool(3);
   for (const DType dtype : Integers()) {
     OwnedProblem problem;
-    problem.options.ignore_index = 7;
+    problem.criterion.cross_entropy().ignore_index = 7;
     problem.input.spec = {DType::kFloat32, {kPositions, 100}};
     problem.target = ManyLabels(dtype, kPositions);
     problem.weight = MakeTensor(DType::kFloat32, {100}, std::vector<double>(100, 1.0));

@@ -100,9 +100,9 @@ std::vector<BadCase> BadShapes() {
          p->target = MakeTensor(DType::kFloat64, {2}, {0, 2});
        },
        "target.dtype", "DTYPE_MISMATCH"},
-      {"class axis too great", [](auto* p) { p->options.class_axis = 2; },
+      {"class axis too great", [](auto* p) { p->criterion.cross_entropy().class_axis = 2; },
        "criterion.cross_entropy.class_axis", "CLASS_AXIS_RANGE"},
-      {"class axis too small", [](auto* p) { p->options.class_axis = -3; },
+      {"class axis too small", [](auto* p) { p->criterion.cross_entropy().class_axis = -3; },
        "criterion.cross_entropy.class_axis", "CLASS_AXIS_RANGE"},
   };
 }
@@ -131,26 +131,27 @@ std::vector<BadCase> BadOptions() {
          p->weight->bytes.pop_back();
        },
        weight, "LENGTH_MISMATCH"},
-      {"smoothing above 1", [](auto* p) { p->options.label_smoothing = 1.5; },
+      {"smoothing above 1", [](auto* p) { p->criterion.cross_entropy().label_smoothing = 1.5; },
        "criterion.cross_entropy.label_smoothing", "LABEL_SMOOTHING_RANGE"},
-      {"smoothing below 0", [](auto* p) { p->options.label_smoothing = -0.1; },
+      {"smoothing below 0", [](auto* p) { p->criterion.cross_entropy().label_smoothing = -0.1; },
        "criterion.cross_entropy.label_smoothing", "LABEL_SMOOTHING_RANGE"},
-      {"smoothing NaN", [](auto* p) { p->options.label_smoothing = std::nan(""); },
+      {"smoothing NaN",
+       [](auto* p) { p->criterion.cross_entropy().label_smoothing = std::nan(""); },
        "criterion.cross_entropy.label_smoothing", "LABEL_SMOOTHING_RANGE"},
       {"ignore_index with probabilities",
        [](auto* p) {
          MakeProbabilities(p);
-         p->options.ignore_index = 0;
+         p->criterion.cross_entropy().ignore_index = 0;
        },
        "criterion.cross_entropy.ignore_index", "IGNORE_INDEX_WITH_PROBABILITIES"},
-      {"normalizer zero", [](auto* p) { p->options.normalizer = 0.0; }, "criterion.normalizer",
+      {"normalizer zero", [](auto* p) { p->criterion.normalizer = 0.0; }, "criterion.normalizer",
        "NORMALIZER_RANGE"},
-      {"normalizer infinite", [](auto* p) { p->options.normalizer = HUGE_VAL; },
+      {"normalizer infinite", [](auto* p) { p->criterion.normalizer = HUGE_VAL; },
        "criterion.normalizer", "NORMALIZER_RANGE"},
       {"normalizer without mean",
        [](auto* p) {
-         p->options.normalizer = 2.0;
-         p->options.reduction = Reduction::kSum;
+         p->criterion.normalizer = 2.0;
+         p->criterion.reduction = Reduction::kSum;
        },
        "criterion.normalizer", "NORMALIZER_WITHOUT_MEAN"},
       {"incoming gradient unused",
@@ -219,7 +220,7 @@ TEST(Plan, NamesTheAxisThatALabelsShapeFits) {
             "along axis 1 (class_axis), got (2, 5); class_axis = -1 fits it");
   problem.target.spec.shape = {5, 3};
   EXPECT_NE(Refusal(problem).find("got (5, 3); class_axis = 0 fits it"), std::string::npos);
-  problem.options.class_axis = -1;
+  problem.criterion.cross_entropy().class_axis = -1;
   EXPECT_NE(Refusal(problem).find("along axis 2 (class_axis), got (5, 3); class_axis = 0 fits it"),
             std::string::npos);
   problem.target.spec.shape = {5};
@@ -259,12 +260,12 @@ TEST(Plan, IsCompletedByAWeightThatFollows) {
 TEST(Plan, AllowsWhatIsOddButRight) {
   OwnedProblem problem = Good();
   MakeProbabilities(&problem);
-  problem.options.ignore_index = -5;  // Negative: allowed beside probabilities.
+  problem.criterion.cross_entropy().ignore_index = -5;  // Negative: allowed beside probabilities.
   EXPECT_TRUE(Plan::Create(problem.problem()).ok());
   problem = Good();
-  problem.options.ignore_index = 1000;  // Need not be a class.
+  problem.criterion.cross_entropy().ignore_index = 1000;  // Need not be a class.
   EXPECT_TRUE(Plan::Create(problem.problem()).ok());
-  problem.options.normalizer = -2.0;
+  problem.criterion.normalizer = -2.0;
   EXPECT_TRUE(Plan::Create(problem.problem()).ok());
 }
 
@@ -288,7 +289,7 @@ TEST(Plan, PositionsAndInner) {
   EXPECT_EQ(plan->inner(), 20);
   EXPECT_EQ(plan->samples(), 2);
   EXPECT_EQ(plan->positions(), 40);
-  problem.options.class_axis = -1;
+  problem.criterion.cross_entropy().class_axis = -1;
   problem.target.spec.shape = {2, 3, 4};
   plan = Plan::Create(problem.problem()).value();
   EXPECT_EQ(plan->inner(), 1);

@@ -90,7 +90,7 @@ TEST(Properties, RowOrderPermutesOutputsAndKeepsTheReducedLoss) {
   for (const Reduction reduction : {Reduction::kMean, Reduction::kSum}) {
     OwnedProblem a = MakeIndex(DType::kFloat32, {kRows, kClasses}, x, labels);
     OwnedProblem b = MakeIndex(DType::kFloat32, {kRows, kClasses}, x2, labels2);
-    a.options.reduction = b.options.reduction = reduction;
+    a.criterion.reduction = b.criterion.reduction = reduction;
     const auto left = RunBatch(a);
     const auto right = RunBatch(b);
     EXPECT_EQ(left->loss, right->loss);
@@ -158,13 +158,13 @@ TwoLayouts MakeLayouts(DType dtype, int64_t samples, int64_t classes, int64_t in
   TwoLayouts layouts;
   layouts.last.outputs.grad_input = layouts.last.outputs.log_sum_exp = true;
   layouts.last.outputs.top_k = 2;
-  layouts.last.options.reduction = Reduction::kNone;
-  layouts.last.options.label_smoothing = std::abs(smoothing);
+  layouts.last.criterion.reduction = Reduction::kNone;
+  layouts.last.criterion.cross_entropy().label_smoothing = std::abs(smoothing);
   layouts.last.target = MakeTensor(DType::kInt32, {samples, inner}, labels);
   layouts.middle = layouts.last;
   if (smoothing < 0) MakeProbabilities(dtype, samples, classes, inner, random, &layouts);
   layouts.last.input = MakeTensor(dtype, {samples, inner, classes}, last);
-  layouts.last.options.class_axis = -1;
+  layouts.last.criterion.cross_entropy().class_axis = -1;
   layouts.middle.input = MakeTensor(dtype, {samples, classes, inner}, middle);
   return layouts;
 }
@@ -300,7 +300,7 @@ TEST(Properties, ShardsCombineToTheWhole) {
                   {labels.begin() + begin, labels.begin() + end});
     shard.weight = whole.weight;
     summaries.push_back(RunBatch(shard)->summary);
-    shard.options.normalizer = divisor;
+    shard.criterion.normalizer = divisor;
     const auto results = RunBatch(shard);
     gradient.insert(gradient.end(), results->grad_input.begin(), results->grad_input.end());
   }
@@ -324,10 +324,10 @@ TEST(Properties, CombineRefusesWhatDiffers) {
     EXPECT_EQ(GetErrorDetail(result.status()).field, "summaries[1]") << what;
   };
   Summary other = good;
-  other.options.label_smoothing = 0.5;
+  other.criterion.cross_entropy().label_smoothing = 0.5;
   refuse(other, "options");
   other = good;
-  other.options.normalizer = 3;
+  other.criterion.normalizer = 3;
   refuse(other, "normalizer");
   other = good;
   other.input_dtype = DType::kFloat16;

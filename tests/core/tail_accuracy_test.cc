@@ -12,7 +12,7 @@
 #include <random>
 #include <vector>
 
-#include "core/problem/options.h"
+#include "core/problem/criterion.h"
 #include "tests/support/problem.h"
 
 namespace lossd::testing {
@@ -50,7 +50,7 @@ class TailAccuracy : public ::testing::Test {
 
   void Check(size_t classes, size_t rows) {
     OwnedProblem problem;
-    problem.options.reduction = Reduction::kNone;
+    problem.criterion.reduction = Reduction::kNone;
     problem.outputs.grad_input = true;
     std::vector<float> logits(rows * classes);
     std::vector<uint8_t> labels(rows);

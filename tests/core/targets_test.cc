@@ -54,11 +54,11 @@ OwnedProblem MakeProblem(int64_t rows, int64_t classes, uint64_t seed) {
     label = static_cast<double>(random() % static_cast<uint64_t>(classes));
   }
   OwnedProblem problem;
-  problem.options.reduction = Reduction::kNone;
+  problem.criterion.reduction = Reduction::kNone;
   problem.outputs = {true, true, false, false, true, 3};
   problem.input = MakeTensor(static_cast<DType>(seed % 4 == 1 ? 0 : seed % 4), {rows, classes}, x);
   problem.target = MakeTensor(DType::kInt32, {rows}, labels);
-  if (seed % 3 == 0) problem.options.label_smoothing = 0.2;
+  if (seed % 3 == 0) problem.criterion.cross_entropy().label_smoothing = 0.2;
   if (seed % 5 == 0) {
     std::uniform_real_distribution<double> share(0, 1);
     for (double& value : x) value = share(random);

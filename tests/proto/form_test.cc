@@ -152,7 +152,8 @@ TEST(RequestForms, GivesThatOfTheMessageOrNone) {
     forms.Keep(FormOf(messages[i % 2]));
     const auto found = forms.Find(messages[i % 2]);
     ASSERT_NE(found, nullptr);
-    EXPECT_EQ(found->plan()->options().reduction, i % 2 == 0 ? Reduction::kMean : Reduction::kSum);
+    EXPECT_EQ(found->plan()->criterion().reduction,
+              i % 2 == 0 ? Reduction::kMean : Reduction::kSum);
     EXPECT_EQ(forms.Find(messages[1 - i % 2]), nullptr);
   }
   forms.Keep(nullptr);

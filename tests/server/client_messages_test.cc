@@ -20,7 +20,7 @@ namespace lossd::testing {
 namespace {
 
 /// All messages of a request, encoded.
-std::vector<std::string> MessagesOf(const CrossEntropyRequest& request, size_t message_bytes) {
+std::vector<std::string> MessagesOf(const LossRequest& request, size_t message_bytes) {
   const auto plan = MakePlan(request, WeightFollows(request, message_bytes)).value();
   StreamMessages messages(request, *plan, message_bytes);
   std::vector<std::string> encoded;
@@ -42,7 +42,7 @@ absl::string_view TextOf(absl::Span<const std::byte> bytes) {
 }
 
 /// No message is larger than it may be, and together they carry every byte once, in order.
-void ExpectWhole(const CrossEntropyRequest& request, size_t message_bytes) {
+void ExpectWhole(const LossRequest& request, size_t message_bytes) {
   std::string weight;
   std::string target;
   std::string grad_output;
@@ -78,7 +78,7 @@ TEST(ClientMessages, OfRandomProblemsAndAllSizes) {
   for (uint64_t seed = 0; seed < 300; ++seed) {
     std::mt19937_64 random(seed);
     const OwnedProblem problem = RandomProblem(&random);
-    const CrossEntropyRequest request = RequestOf(problem);
+    const LossRequest request = RequestOf(problem);
     for (const size_t size : {size_t{1}, size_t{7}, size_t{300}, size_t{4096}, size_t{1} << 20U}) {
       ExpectWhole(request, size);
       ASSERT_FALSE(HasFailure()) << "seed " << seed << ", messages of " << size;
@@ -90,7 +90,7 @@ TEST(ClientMessages, OfRandomProblemsAndAllSizes) {
 OwnedProblem HeavyCompanions() {
   constexpr int64_t kRows = 30'000;
   OwnedProblem problem;
-  problem.options.reduction = Reduction::kNone;
+  problem.criterion.reduction = Reduction::kNone;
   problem.outputs.grad_input = true;
   problem.input = MakeTensor(DType::kFloat16, {kRows, 2}, std::vector<double>(2 * kRows, 0.0));
   problem.target = MakeTensor(DType::kFloat32, {kRows, 2}, std::vector<double>(2 * kRows, 0.5));
@@ -100,7 +100,7 @@ OwnedProblem HeavyCompanions() {
 
 TEST(ClientMessages, CountAllThatTheyCarry) {
   const OwnedProblem problem = HeavyCompanions();
-  const CrossEntropyRequest request = RequestOf(problem);
+  const LossRequest request = RequestOf(problem);
   constexpr size_t kBytes = 50'000;
   ExpectWhole(request, kBytes);
   const size_t whole =
@@ -122,7 +122,7 @@ TEST(ClientMessages, CountAllThatTheyCarry) {
 TEST(ClientMessages, AHeaderLeavesLessRoom) {
   OwnedProblem problem = MakeIndex(DType::kFloat32, {1, 15'000}, std::vector<double>(15'000), {7});
   problem.weight = MakeTensor(DType::kFloat32, {15'000}, std::vector<double>(15'000, 1.0));
-  const CrossEntropyRequest request = RequestOf(problem);
+  const LossRequest request = RequestOf(problem);
   // 60,000 bytes of weight in the header, and most of the input in the second message.
   constexpr size_t kBytes = 130'000;
   EXPECT_FALSE(WeightFollows(request, kBytes));

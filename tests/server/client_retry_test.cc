@@ -61,20 +61,20 @@ TEST(CppClientRetry, ReplaysAllButFunctions) {
   // Four attempts, and no fifth.
   service.calls = 0;
   const OwnedProblem problem = ManyRows();
-  CrossEntropyRequest request = RequestOf(problem);
+  LossRequest request = RequestOf(problem);
   request.transport = Transport::kUnary;
-  EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ((*client)->Evaluate(request).status().code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(service.calls, 4);
 
   // Streams from memory too, but no function is called twice for the same bytes.
   service.calls = 0;
   request.transport = Transport::kStream;
-  EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ((*client)->Evaluate(request).status().code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(service.calls, 4);
   service.calls = 0;
   request.outputs.grad_input = true;
   request.take_grad_input = [](absl::Span<const std::byte> /*bytes*/) {};
-  EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ((*client)->Evaluate(request).status().code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(service.calls, 1);
 }
 
@@ -87,10 +87,10 @@ TEST(CppClientRetry, AStreamStaysWithinItsTimeout) {
   options.timeout = absl::Milliseconds(500);
   auto client = Client::Connect(address, options);
   const OwnedProblem problem = ManyRows();
-  CrossEntropyRequest request = RequestOf(problem);
+  LossRequest request = RequestOf(problem);
   request.transport = Transport::kStream;
   const absl::Time begin = absl::Now();
-  EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ((*client)->Evaluate(request).status().code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(service.calls, 3);
   EXPECT_LT(absl::Now() - begin, options.timeout);
 }
@@ -102,16 +102,16 @@ TEST(CppClientRetry, FindsAServerThatComesBack) {
     options.listen = {first->tcp()};
     auto client = Client::Connect(first->tcp());
     const OwnedProblem problem = ManyRows();
-    CrossEntropyRequest request = RequestOf(problem);
+    LossRequest request = RequestOf(problem);
     request.transport = transport;
-    EXPECT_TRUE((*client)->CrossEntropy(request).ok());
+    EXPECT_TRUE((*client)->Evaluate(request).ok());
     first.reset();
     absl::StatusOr<std::unique_ptr<Server>> second;
     std::thread starts([&] {
       absl::SleepFor(absl::Milliseconds(50));
       second = Server::Start(options);
     });
-    const auto result = (*client)->CrossEntropy(request);
+    const auto result = (*client)->Evaluate(request);
     starts.join();
     ASSERT_TRUE(second.ok()) << second.status();
     EXPECT_TRUE(result.ok()) << result.status();

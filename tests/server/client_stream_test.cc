@@ -88,7 +88,7 @@ TEST(CppClientStream, InputFromAFunctionGradientToAFunction) {
   TestServer server;
   const OwnedProblem problem = ManyRows();
   const auto expected = RunBatch(problem);
-  CrossEntropyRequest request = RequestOf(problem);
+  LossRequest request = RequestOf(problem);
   request.input.bytes = {};
   request.chunk_bytes = 10007;  // Cuts elements.
   uint64_t next = 0;
@@ -103,7 +103,7 @@ TEST(CppClientStream, InputFromAFunctionGradientToAFunction) {
     gradient.insert(gradient.end(), bytes.begin(), bytes.end());
   };
   auto client = Client::Connect(server.tcp());
-  const auto result = (*client)->CrossEntropy(request);
+  const auto result = (*client)->Evaluate(request);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(next, problem.input.bytes.size());
   EXPECT_EQ(BytesOf(result->loss), expected->loss);
@@ -118,10 +118,10 @@ TEST(CppClientStream, ARefusedStreamKeepsItsStatus) {
   TestServer server(options);
   auto client = Client::Connect(server.tcp());
   const OwnedProblem problem = ManyRows();
-  CrossEntropyRequest request = RequestOf(problem);
+  LossRequest request = RequestOf(problem);
   request.transport = Transport::kStream;
   for (int i = 0; i < 200; ++i) {
-    const auto result = (*client)->CrossEntropy(request);
+    const auto result = (*client)->Evaluate(request);
     ASSERT_EQ(result.status().code(), absl::StatusCode::kResourceExhausted) << result.status();
     ASSERT_EQ(GetErrorDetail(result.status()).reason, "MEMORY_LIMIT");
   }
@@ -131,7 +131,7 @@ TEST(CppClientStream, ARefusedStreamKeepsItsStatus) {
 // never refuse each other.
 TEST(CppClientStream, StreamsOneAfterTheOtherFitTheBudget) {
   const OwnedProblem problem = ManyRows();
-  CrossEntropyRequest request = RequestOf(problem);
+  LossRequest request = RequestOf(problem);
   request.transport = Transport::kStream;
   ServerOptions options;
   // Two streams, with their gradients and labels, and half of another.
@@ -141,9 +141,9 @@ TEST(CppClientStream, StreamsOneAfterTheOtherFitTheBudget) {
   for (int i = 0; i < 2; ++i) {
     clients.emplace_back([&] {
       auto client = Client::Connect(server.tcp());
-      CrossEntropyResult result;
+      LossResult result;
       for (int call = 0; call < 200; ++call) {
-        const absl::Status status = (*client)->CrossEntropyInto(request, &result);
+        const absl::Status status = (*client)->EvaluateInto(request, &result);
         ASSERT_TRUE(status.ok()) << call << ": " << status;
       }
     });
@@ -156,11 +156,11 @@ TEST(CppClientStream, LendsWhatHasAnOwner) {
   auto client = Client::Connect(server.unix_address());
   const auto problem = std::make_shared<const OwnedProblem>(ManyRows());
   const auto expected = RunBatch(*problem);
-  CrossEntropyRequest request = RequestOf(*problem);
+  LossRequest request = RequestOf(*problem);
   request.transport = Transport::kStream;
   request.chunk_bytes = 10007;
   request.owner = problem;
-  const auto result = (*client)->CrossEntropy(request);
+  const auto result = (*client)->Evaluate(request);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(Difference(ResultsOf(*result), *expected), "");
   request = {};
@@ -173,7 +173,7 @@ TEST(CppClientStream, ReturnsWhenItsFunctionsAreNoLongerRun) {
   options.timeout = absl::Milliseconds(100);
   auto client = Client::Connect(server.tcp(), options);
   const OwnedProblem problem = ManyRows();
-  CrossEntropyRequest request = RequestOf(problem);
+  LossRequest request = RequestOf(problem);
   request.input.bytes = {};
   request.chunk_bytes = 100'000;
   std::atomic<bool> inside = false;
@@ -183,7 +183,7 @@ TEST(CppClientStream, ReturnsWhenItsFunctionsAreNoLongerRun) {
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
     inside = false;
   };
-  EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ((*client)->Evaluate(request).status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_FALSE(inside);
 }
 
@@ -195,9 +195,9 @@ TEST(CppClientStream, OwnersOutliveACallThatIsStuck) {
   auto client = Client::Connect(server.address(), options);
   const auto problem = std::make_shared<const OwnedProblem>(
       MakeIndex(DType::kFloat32, {1, 8'000'000}, std::vector<double>(8'000'000, 1.0), {3}));
-  CrossEntropyRequest request = RequestOf(*problem);
+  LossRequest request = RequestOf(*problem);
   request.owner = problem;
-  EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ((*client)->Evaluate(request).status().code(), absl::StatusCode::kDeadlineExceeded);
   request = {};
   EXPECT_GT(problem.use_count(), 1);
   EXPECT_EQ((*client)->GetServerInfo().status().code(), absl::StatusCode::kDeadlineExceeded);

@@ -27,13 +27,13 @@ TEST(CppClient, ResultsAreUsedAgain) {
   const OwnedProblem problem = ManyRows();
   const auto expected = RunBatch(problem);
   auto client = Client::Connect(server.tcp());
-  CrossEntropyRequest request = RequestOf(problem);
-  CrossEntropyResult result;
+  LossRequest request = RequestOf(problem);
+  LossResult result;
   const std::byte* memory = nullptr;
   for (const Transport transport : {Transport::kStream, Transport::kUnary, Transport::kStream}) {
     request.transport = transport;
     std::fill(result.grad_input.bytes().begin(), result.grad_input.bytes().end(), std::byte{0xFF});
-    ASSERT_TRUE((*client)->CrossEntropyInto(request, &result).ok());
+    ASSERT_TRUE((*client)->EvaluateInto(request, &result).ok());
     EXPECT_EQ(BytesOf(result.grad_input), expected->grad_input);
     if (memory != nullptr) {
       EXPECT_EQ(result.grad_input.bytes().data(), memory);
@@ -41,7 +41,7 @@ TEST(CppClient, ResultsAreUsedAgain) {
     memory = result.grad_input.bytes().data();
   }
   request.outputs.grad_input = false;
-  ASSERT_TRUE((*client)->CrossEntropyInto(request, &result).ok());
+  ASSERT_TRUE((*client)->EvaluateInto(request, &result).ok());
   EXPECT_TRUE(result.grad_input.bytes().empty());
 }
 
@@ -56,11 +56,11 @@ TEST(CppClient, RequestsOfOneSizeAreToldApart) {
     problems.push_back(first);
     change(&problems.back());
   };
-  add([](OwnedProblem* other) { other->options.reduction = Reduction::kNone; });
-  add([](OwnedProblem* other) { other->options.ignore_index = 2; });
+  add([](OwnedProblem* other) { other->criterion.reduction = Reduction::kNone; });
+  add([](OwnedProblem* other) { other->criterion.cross_entropy().ignore_index = 2; });
   add([](OwnedProblem* other) { other->outputs.log_sum_exp = true; });
   add([](OwnedProblem* other) { other->input.spec = {DType::kFloat32, {3, 2}}; });
-  problems.back().options.class_axis = 0;
+  problems.back().criterion.cross_entropy().class_axis = 0;
   add([](OwnedProblem* other) { other->input.spec = {DType::kFloat16, {2, 6}}; });
   add([](OwnedProblem* other) { other->target.spec.dtype = DType::kUInt64; });
   for (const double weight : {1.0, 2.0}) {
@@ -74,13 +74,13 @@ TEST(CppClient, RequestsOfOneSizeAreToldApart) {
       other->grad_output = MakeTensor(dtype, {}, {2});
     });
   }
-  CrossEntropyResult result;
+  LossResult result;
   for (size_t i = 1; i < problems.size(); ++i) {
     // Each after the first, which differs least from most, and after the one before it.
     for (const size_t index : {size_t{0}, i, size_t{0}, i, i - 1, i}) {
       const OwnedProblem& problem = problems[index];
-      CrossEntropyRequest request = RequestOf(problem);
-      const absl::Status status = (*client)->CrossEntropyInto(request, &result);
+      LossRequest request = RequestOf(problem);
+      const absl::Status status = (*client)->EvaluateInto(request, &result);
       ASSERT_TRUE(status.ok()) << i << ": " << status;
       const auto expected = RunBatch(problem);
       EXPECT_EQ(BytesOf(result.loss), expected->loss) << i;
@@ -99,10 +99,10 @@ TEST(CppClient, ManyWeights) {
   for (const double weight : {1.0, 3.0}) {
     std::vector<double> weights(kMany, 2.0);
     weights[7] = weight;
-    problem.options.reduction = Reduction::kSum;
+    problem.criterion.reduction = Reduction::kSum;
     problem.weight = MakeTensor(DType::kFloat32, {kMany}, weights);
-    CrossEntropyRequest request = RequestOf(problem);
-    const auto result = (*client)->CrossEntropy(request);
+    LossRequest request = RequestOf(problem);
+    const auto result = (*client)->Evaluate(request);
     ASSERT_TRUE(result.ok()) << result.status();
     const auto expected = RunBatch(problem);
     EXPECT_EQ(BytesOf(result->loss), expected->loss);
@@ -135,7 +135,7 @@ TEST(CppClient, AnswersThatAreOtherwise) {
   auto client = Client::Connect(address);
   const auto call = [&](const v1::EvaluateResponse& answer) {
     service.answer = answer;
-    return (*client)->CrossEntropy(RequestOf(problem));
+    return (*client)->Evaluate(RequestOf(problem));
   };
   const auto expected = RunBatch(problem);
   const auto expect_good = [&](const v1::EvaluateResponse& answer) {
@@ -199,17 +199,17 @@ TEST(CppClient, LendsLargeTensorsThatHaveAnOwner) {
   std::string address;
   const auto server = Serve(&service, &address);
   auto client = Client::Connect(address);
-  CrossEntropyRequest request = RequestOf(*problem);
-  EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kInvalidArgument);
+  LossRequest request = RequestOf(*problem);
+  EXPECT_EQ((*client)->Evaluate(request).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(service.holders, 1);
   request.owner = problem;
-  EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ((*client)->Evaluate(request).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(service.holders, 3);  // This test, the request, and what is sent.
   EXPECT_EQ(service.input_bytes, problem->input.bytes.size());
 
   TestServer lossd;
   client = Client::Connect(lossd.tcp());
-  const auto result = (*client)->CrossEntropy(request);
+  const auto result = (*client)->Evaluate(request);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(Difference(ResultsOf(*result), *RunBatch(*problem)), "");
 }

@@ -46,7 +46,7 @@ OwnedProblem OneRow(DType dtype, size_t classes) {
   return problem;
 }
 
-double Loss(const absl::StatusOr<CrossEntropyResult>& result, DType dtype) {
+double Loss(const absl::StatusOr<LossResult>& result, DType dtype) {
   if (!result.ok()) return NAN;
   return Values(dtype, BytesOf(result->loss))[0];
 }
@@ -56,9 +56,9 @@ TEST(ClientWeight, OfMoreClassesThanAMessageHolds) {
   auto client = Client::Connect(server.tcp());
   for (const Transport transport : {Transport::kAuto, Transport::kStream}) {
     OwnedProblem problem = OneRow<float>(DType::kFloat32, 1'100'000);
-    CrossEntropyRequest request = RequestOf(problem);
+    LossRequest request = RequestOf(problem);
     request.transport = transport;
-    auto result = (*client)->CrossEntropy(request);
+    auto result = (*client)->Evaluate(request);
     ASSERT_TRUE(result.ok()) << result.status();
     EXPECT_FLOAT_EQ(static_cast<float>(Loss(result, DType::kFloat32)), 13.910821F);
     const auto expected = RunBatch(problem);
@@ -66,7 +66,7 @@ TEST(ClientWeight, OfMoreClassesThanAMessageHolds) {
     problem = OneRow<double>(DType::kFloat64, 530'000);
     request = RequestOf(problem);
     request.transport = transport;
-    result = (*client)->CrossEntropy(request);
+    result = (*client)->Evaluate(request);
     ASSERT_TRUE(result.ok()) << result.status();
     EXPECT_DOUBLE_EQ(Loss(result, DType::kFloat64), std::log(530'000.0));
   }
@@ -86,9 +86,9 @@ TEST(ClientWeight, BesideProbabilitiesThatOutweighTheInput) {
   problem.outputs.grad_weight = true;
   const auto expected = RunBatch(problem);
   for (const Transport transport : {Transport::kAuto, Transport::kStream}) {
-    CrossEntropyRequest request = RequestOf(problem);
+    LossRequest request = RequestOf(problem);
     request.transport = transport;
-    const auto result = (*client)->CrossEntropy(request);
+    const auto result = (*client)->Evaluate(request);
     ASSERT_TRUE(result.ok()) << result.status();
     EXPECT_FLOAT_EQ(static_cast<float>(Loss(result, DType::kFloat32)), 12.4766493F);
     EXPECT_EQ(Difference(ResultsOf(*result), *expected), "");
@@ -98,7 +98,7 @@ TEST(ClientWeight, BesideProbabilitiesThatOutweighTheInput) {
 /// Half-precision rows of two classes, five times outweighed by what goes along with them.
 OwnedProblem HeavyCompanions(Shape shape, size_t positions) {
   OwnedProblem problem;
-  problem.options.reduction = Reduction::kNone;
+  problem.criterion.reduction = Reduction::kNone;
   problem.outputs.grad_input = true;
   problem.input = Zeros(DType::kFloat16, shape, 2 * positions);
   problem.target = Filled(DType::kFloat32, shape, std::vector<float>(2 * positions, 0.5F));
@@ -115,10 +115,10 @@ TEST(ClientWeight, CompanionsCountAsPartsOfAMessage) {
   for (const OwnedProblem& problem : {HeavyCompanions({kPositions, 2}, kPositions),
                                       HeavyCompanions({2, 2, 256, 512}, kPositions)}) {
     for (const size_t chunk : {size_t{1} << 20U, size_t{64} << 20U}) {
-      CrossEntropyRequest request = RequestOf(problem);
+      LossRequest request = RequestOf(problem);
       request.transport = Transport::kStream;
       request.chunk_bytes = chunk;
-      const auto result = (*client)->CrossEntropy(request);
+      const auto result = (*client)->Evaluate(request);
       ASSERT_TRUE(result.ok()) << result.status();
       for (const float loss : result->loss.As<float>()) ASSERT_FLOAT_EQ(loss, 0.69314718F);
     }
@@ -134,28 +134,28 @@ TEST(ClientWeight, ServersThatTakeSmallMessages) {
   const auto expected = RunBatch(problem);
   for (const Transport transport : {Transport::kAuto, Transport::kStream}) {
     auto client = Client::Connect(server.tcp());
-    CrossEntropyRequest request = RequestOf(problem);
+    LossRequest request = RequestOf(problem);
     request.transport = transport;
     for (int call = 0; call < 2; ++call) {
-      const auto result = (*client)->CrossEntropy(request);
+      const auto result = (*client)->Evaluate(request);
       ASSERT_TRUE(result.ok()) << result.status();
       EXPECT_EQ(Difference(ResultsOf(*result), *expected), "");
     }
   }
   // Bytes from a function come once: the server is asked before.
   auto client = Client::Connect(server.tcp());
-  CrossEntropyRequest request = RequestOf(problem);
+  LossRequest request = RequestOf(problem);
   request.input.bytes = {};
   request.read_input = [&](uint64_t offset, absl::Span<std::byte> to) {
     std::memcpy(to.data(), problem.input.bytes.data() + offset, to.size());
   };
-  auto result = (*client)->CrossEntropy(request);
+  auto result = (*client)->Evaluate(request);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(BytesOf(result->loss), expected->loss);
   // A message that was asked for is refused as it is.
   request = RequestOf(problem);
   request.transport = Transport::kUnary;
-  result = (*client)->CrossEntropy(request);
+  result = (*client)->Evaluate(request);
   EXPECT_EQ(result.status().code(), absl::StatusCode::kResourceExhausted) << result.status();
 }
 
@@ -178,10 +178,10 @@ TEST(ClientWeight, AServerIsAskedOnceAndWhereItMattersOnly) {
   const auto server = Serve(&service, &address);
   auto client = Client::Connect(address);
   const OwnedProblem problem = ManyRows();
-  CrossEntropyRequest request = RequestOf(problem);
+  LossRequest request = RequestOf(problem);
   request.transport = Transport::kStream;
   const auto call = [&] {
-    EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kUnimplemented);
+    EXPECT_EQ((*client)->Evaluate(request).status().code(), absl::StatusCode::kUnimplemented);
     return service.questions.load();
   };
   EXPECT_EQ(call(), 0);
@@ -195,16 +195,16 @@ TEST(ClientWeight, AServerIsAskedOnceAndWhereItMattersOnly) {
   // A bad request is not worth a question.
   client = Client::Connect(address);
   request.target.spec.shape = {699};
-  EXPECT_EQ((*client)->CrossEntropy(request).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ((*client)->Evaluate(request).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(service.questions, 2);
 }
 
 TEST(ClientWeight, ChunksOfNothingAreRefused) {
   auto client = Client::Connect("127.0.0.1:1");
   const OwnedProblem problem = ManyRows();
-  CrossEntropyRequest request = RequestOf(problem);
+  LossRequest request = RequestOf(problem);
   request.chunk_bytes = 0;
-  const absl::Status status = (*client)->CrossEntropy(request).status();
+  const absl::Status status = (*client)->Evaluate(request).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(GetErrorDetail(status).field, "chunk_bytes");
 }
@@ -221,10 +221,10 @@ TEST(ClientWeight, FollowsInMessagesOfEverySize) {
     const auto raw = CallStream(&server.stub(), problem, 1 + random() % 50, true);
     ASSERT_TRUE(raw.ok()) << "seed " << seed << ": " << raw.status();
     EXPECT_EQ(Difference(*raw, *expected), "") << "seed " << seed;
-    CrossEntropyRequest request = RequestOf(problem);
+    LossRequest request = RequestOf(problem);
     request.transport = Transport::kStream;
     request.chunk_bytes = 1 + random() % 50;
-    const auto result = (*client)->CrossEntropy(request);
+    const auto result = (*client)->Evaluate(request);
     ASSERT_TRUE(result.ok()) << "seed " << seed << ": " << result.status();
     EXPECT_EQ(Difference(ResultsOf(*result), *expected), "") << "seed " << seed;
     ++cases;

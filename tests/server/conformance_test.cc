@@ -58,21 +58,21 @@ TEST_F(ServiceConformance, Stream) {
 TEST_F(ServiceConformance, CppClient) {
   const auto client = Client::Connect(server_.unix_address());
   ASSERT_TRUE(client.ok()) << client.status();
-  const auto call = [&](const Vector& vector, const CrossEntropyRequest& request) {
-    const auto got = (*client)->CrossEntropy(request);
+  const auto call = [&](const Vector& vector, const LossRequest& request) {
+    const auto got = (*client)->Evaluate(request);
     ASSERT_TRUE(got.ok()) << vector.name << ": " << got.status();
     ExpectSame(vector, ResultsOf(*got));
   };
   for (const Vector& vector : AllVectors()) {
     for (const Transport transport : {Transport::kUnary, Transport::kUnary, Transport::kStream}) {
-      CrossEntropyRequest request = RequestOf(vector.problem);
+      LossRequest request = RequestOf(vector.problem);
       request.transport = transport;
       request.chunk_bytes = 16;
       call(vector, request);
     }
     // Lent, not copied.
     const auto owned = std::make_shared<const OwnedProblem>(vector.problem);
-    CrossEntropyRequest request = RequestOf(*owned);
+    LossRequest request = RequestOf(*owned);
     request.owner = owned;
     request.transport = Transport::kStream;
     request.chunk_bytes = 24;
@@ -86,7 +86,7 @@ TEST_F(ServiceConformance, LargeStreamGivesTheBitsOfTheUnaryCall) {
   std::normal_distribution<double> normal(0, 3);
   OwnedProblem problem;
   problem.outputs.grad_input = true;
-  problem.options.label_smoothing = 0.1;
+  problem.criterion.cross_entropy().label_smoothing = 0.1;
   std::vector<double> x(900 * 1000);
   for (double& value : x) value = normal(random);
   std::vector<double> labels(900);

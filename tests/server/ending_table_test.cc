@@ -45,7 +45,7 @@ OwnedProblem Rows(int64_t rows, int64_t classes, bool gradient) {
   OwnedProblem problem = MakeIndex(DType::kFloat32, {rows, classes},
                                    std::vector<double>(static_cast<size_t>(rows * classes), 1.0),
                                    std::vector<double>(static_cast<size_t>(rows), 0.0));
-  problem.options.reduction = Reduction::kNone;
+  problem.criterion.reduction = Reduction::kNone;
   problem.outputs.grad_input = gradient;
   return problem;
 }

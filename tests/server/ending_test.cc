@@ -171,7 +171,7 @@ class EndingInQueue : public ::testing::Test {
                          std::vector<double>(static_cast<size_t>(kMany * kClasses), 2000.0),
                          std::vector<double>(static_cast<size_t>(kMany), 3.0));
     problem_.outputs.grad_input = true;
-    problem_.options.label_smoothing = 0.1;
+    problem_.criterion.cross_entropy().label_smoothing = 0.1;
     problem_.weight = MakeTensor(DType::kBFloat16, {kClasses},
                                  std::vector<double>(static_cast<size_t>(kClasses), 0.75));
     problem_.outputs.grad_weight = true;

@@ -100,7 +100,7 @@ TEST(FinalStatus, WaitingHelpsWhereOthersHoldTheMemory) {
 TEST(FinalStatus, OfABadRequestNothingIsSaid) {
   TestServer server;
   OwnedProblem problem = Rows(3);
-  problem.options.label_smoothing = 2;
+  problem.criterion.cross_entropy().label_smoothing = 2;
   ExpectEnd(EndOfUnary(&server.stub(), problem), "LABEL_SMOOTHING_RANGE", "absent");
   ExpectEnd(EndOfStream(&server.stub(), problem), "LABEL_SMOOTHING_RANGE", "absent");
 }

@@ -25,7 +25,7 @@ OwnedProblem Ones(int64_t rows, int64_t classes) {
   OwnedProblem problem = MakeIndex(DType::kFloat32, {rows, classes},
                                    std::vector<double>(static_cast<size_t>(rows * classes), 1.0),
                                    std::vector<double>(static_cast<size_t>(rows), 0.0));
-  problem.options.reduction = Reduction::kSum;
+  problem.criterion.reduction = Reduction::kSum;
   return problem;
 }
 

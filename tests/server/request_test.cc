@@ -53,7 +53,7 @@ void ExpectRequest(const OwnedProblem& problem, const IncomingRequest& request) 
   EXPECT_EQ(Copy(got.input), Copy(expected.input));
   EXPECT_EQ(Copy(got.target), Copy(expected.target));
   EXPECT_EQ(Copy(got.grad_output), Copy(expected.grad_output));
-  EXPECT_EQ(request.parsed.plan->options(), problem.options);
+  EXPECT_EQ(request.parsed.plan->criterion(), problem.criterion);
 }
 
 TEST(RequestReader, ParsesOnceAndThenRecognizes) {
@@ -83,7 +83,7 @@ TEST(RequestReader, PartsOfARequestAreMerged) {
   RequestForms forms;
   const OwnedProblem problem = MakeIndex(DType::kFloat32, {2, 3}, {1, 2, 3, 4, 5, 6}, {0, 2});
   OwnedProblem sum = problem;
-  sum.options.reduction = Reduction::kSum;
+  sum.criterion.reduction = Reduction::kSum;
   v1::EvaluateRequest change;
   change.mutable_criterion()->set_reduction(v1::REDUCTION_SUM);
   const std::string whole = ManyMessage(3, MakeRequest(problem));
@@ -104,7 +104,7 @@ TEST(RequestReader, PartsOfARequestAreMerged) {
 TEST(RequestReader, ErrorsAreNotKept) {
   RequestForms forms;
   OwnedProblem problem = MakeIndex(DType::kFloat32, {2, 3}, {1, 2, 3, 4, 5, 6}, {0, 2});
-  problem.options.label_smoothing = 2;
+  problem.criterion.cross_entropy().label_smoothing = 2;
   const std::string bad = MakeRequest(problem).SerializeAsString();
   const std::string many = ManyMessage(3, MakeRequest(problem));
   for (int i = 0; i < 3; ++i) {

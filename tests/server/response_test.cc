@@ -37,8 +37,8 @@ struct Answered {
     frame = FrameOf(*plan, FrameOf(blank));
     expected = *RunBatch(problem);
   }
-  [[nodiscard]] CrossEntropyResult Prepared() const {
-    CrossEntropyResult result;
+  [[nodiscard]] LossResult Prepared() const {
+    LossResult result;
     PrepareResult(RequestOf(problem), *plan, &result);
     return result;
   }
@@ -71,7 +71,7 @@ TEST(Response, IsReadWhereverItsSlicesEnd) {
     const Answered answered(&server, RandomProblem(&random));
     for (int cut = 0; cut < 8; ++cut) {
       const auto slices = Cut(answered.message, &random);
-      CrossEntropyResult result = answered.Prepared();
+      LossResult result = answered.Prepared();
       // The summary by its frame, and by Protobuf.
       const Summary* const blank = cut % 2 == 0 ? &answered.blank : nullptr;
       ASSERT_TRUE(ReadPlainResponse(slices, answered.frame, blank, &result));
@@ -87,20 +87,20 @@ TEST(Response, NearlyOneIsNotReadAsOne) {
   std::mt19937_64 random(6);
   for (int i = 0; i < 10; ++i) {
     const Answered answered(&server, RandomProblem(&random));
-    const auto read = [&](const std::string& message, CrossEntropyResult* result) {
+    const auto read = [&](const std::string& message, LossResult* result) {
       *result = answered.Prepared();
       return ReadPlainResponse(Cut(message, &random), answered.frame, &answered.blank, result);
     };
     const std::string& good = answered.message;
     int values = 0;
     for (size_t at = 0; at < good.size(); ++at) {
-      CrossEntropyResult plain;
+      LossResult plain;
       EXPECT_FALSE(read(good.substr(0, at), &plain)) << at;
       std::string bad = good;
       bad[at] = static_cast<char>(bad[at] ^ (1 << (at % 8)));
       if (!read(bad, &plain)) continue;
       ++values;
-      CrossEntropyResult any = answered.Prepared();
+      LossResult any = answered.Prepared();
       const grpc::Slice slice(bad);
       // A frame that nothing has: by Protobuf.
       ASSERT_TRUE(
@@ -108,7 +108,7 @@ TEST(Response, NearlyOneIsNotReadAsOne) {
       EXPECT_EQ(Difference(ResultsOf(plain), ResultsOf(any)), "") << at;
     }
     EXPECT_GT(values, 0);
-    CrossEntropyResult plain;
+    LossResult plain;
     EXPECT_FALSE(read(good + '\0', &plain));
   }
 }

@@ -25,7 +25,7 @@ using Stream = grpc::ClientReaderWriter<v1::EvaluateStreamRequest, v1::EvaluateS
 
 OwnedProblem Rows(int64_t rows, int64_t classes, Reduction reduction = Reduction::kMean) {
   OwnedProblem problem;
-  problem.options.reduction = reduction;
+  problem.criterion.reduction = reduction;
   problem.outputs.grad_input = true;
   std::vector<double> x(static_cast<size_t>(rows * classes));
   for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<double>((i * 7919) % 97) / 8 - 6;
@@ -73,7 +73,7 @@ class ServiceTest : public ::testing::Test {
 
 TEST_F(ServiceTest, UnaryErrorsNameTheField) {
   OwnedProblem problem = Rows(3, 4);
-  problem.options.label_smoothing = 2;
+  problem.criterion.cross_entropy().label_smoothing = 2;
   ExpectError(CallUnary(&server_.stub(), problem).status(), absl::StatusCode::kInvalidArgument,
               "criterion.cross_entropy.label_smoothing", "LABEL_SMOOTHING_RANGE");
   problem = Rows(3, 4);

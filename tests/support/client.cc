@@ -12,20 +12,20 @@
 
 namespace lossd::testing {
 
-CrossEntropyRequest RequestOf(const OwnedProblem& problem) {
-  CrossEntropyRequest request;
+LossRequest RequestOf(const OwnedProblem& problem) {
+  LossRequest request;
   request.input = problem.input.view();
   request.target = problem.target.view();
   if (problem.weight) request.weight = problem.weight->view();
   if (problem.grad_output) request.grad_output = problem.grad_output->view();
-  request.options = problem.options;
+  request.criterion = problem.criterion;
   request.outputs = problem.outputs;
   return request;
 }
 
 Bytes BytesOf(const Tensor& tensor) { return {tensor.bytes().begin(), tensor.bytes().end()}; }
 
-Results ResultsOf(const CrossEntropyResult& result) {
+Results ResultsOf(const LossResult& result) {
   return {BytesOf(result.loss),        BytesOf(result.log_sum_exp), BytesOf(result.grad_input),
           BytesOf(result.grad_target), BytesOf(result.grad_weight), result.summary};
 }

@@ -14,10 +14,10 @@
 namespace lossd::testing {
 
 /// Refers to the problem's bytes.
-CrossEntropyRequest RequestOf(const OwnedProblem& problem);
+LossRequest RequestOf(const OwnedProblem& problem);
 
 Bytes BytesOf(const Tensor& tensor);
-Results ResultsOf(const CrossEntropyResult& result);
+Results ResultsOf(const LossResult& result);
 
 /// 700 rows of 300 classes with one label, the gradient wanted: several chunks and tasks.
 OwnedProblem ManyRows();

@@ -49,7 +49,7 @@ std::vector<double> Values(DType dtype, const Bytes& bytes) {
 }
 
 Problem OwnedProblem::problem() const {
-  Problem problem{options, outputs, input.spec, target.spec, std::nullopt, std::nullopt};
+  Problem problem{criterion, outputs, input.spec, target.spec, std::nullopt, std::nullopt};
   if (grad_output) problem.grad_output = grad_output->spec;
   if (weight) problem.weight = weight->view();
   return problem;
@@ -102,7 +102,7 @@ std::string Difference(const Results& a, const Results& b) {
   if (a.summary.ignored != b.summary.ignored) return "ignored";
   if (a.summary.correct != b.summary.correct) return "correct";
   if (a.summary.correct_top_k != b.summary.correct_top_k) return "correct_top_k";
-  if (!(a.summary.options == b.summary.options)) return "options";
+  if (!(a.summary.criterion == b.summary.criterion)) return "criterion";
   if (a.summary.weight_digest != b.summary.weight_digest) return "weight_digest";
   return "";
 }
@@ -136,7 +136,8 @@ OwnedProblem RandomProblem(std::mt19937_64* random) {
   for (int64_t d = 0; d < rank; ++d) shape.push_back(pick(1, d == 1 ? 40 : 9));
   const int64_t axis = pick(0, rank - 1);
   if (axis != std::min<int64_t>(1, rank - 1) || pick(0, 1) != 0) {
-    problem.options.class_axis = static_cast<int32_t>(axis - (pick(0, 1) != 0 ? rank : 0));
+    problem.criterion.cross_entropy().class_axis =
+        static_cast<int32_t>(axis - (pick(0, 1) != 0 ? rank : 0));
   }
   const int64_t classes = shape[static_cast<size_t>(axis)];
   Shape positions = shape;
@@ -144,13 +145,14 @@ OwnedProblem RandomProblem(std::mt19937_64* random) {
   int64_t count = 1;
   for (const int64_t size : positions) count *= size;
   problem.input = MakeTensor(dtype, shape, reals(count * classes, 4.0));
-  problem.options.reduction = static_cast<Reduction>(pick(0, 2));
-  if (pick(0, 2) == 0) problem.options.label_smoothing = 0.1;
-  const bool none = problem.options.reduction == Reduction::kNone;
+  problem.criterion.reduction = static_cast<Reduction>(pick(0, 2));
+  if (pick(0, 2) == 0) problem.criterion.cross_entropy().label_smoothing = 0.1;
+  const bool none = problem.criterion.reduction == Reduction::kNone;
   problem.outputs = {true, true, false, false, true, static_cast<uint32_t>(pick(0, 3))};
   if (pick(0, 1) != 0) {
-    if (pick(0, 1) != 0) problem.options.ignore_index = pick(-1, classes - 1);
-    const int64_t ignore = problem.options.ignore_index.value_or(kDefaultIgnoreIndex);
+    if (pick(0, 1) != 0) problem.criterion.cross_entropy().ignore_index = pick(-1, classes - 1);
+    const int64_t ignore =
+        problem.criterion.cross_entropy().ignore_index.value_or(kDefaultIgnoreIndex);
     std::vector<double> labels(static_cast<size_t>(count));
     for (double& label : labels) {
       label = static_cast<double>(pick(0, 5) == 0 ? ignore : pick(0, classes - 1));
@@ -168,8 +170,8 @@ OwnedProblem RandomProblem(std::mt19937_64* random) {
     problem.grad_output =
         MakeTensor(companion, none ? positions : Shape(), reals(none ? count : 1, 1.0));
   }
-  if (problem.options.reduction == Reduction::kMean && pick(0, 3) == 0) {
-    problem.options.normalizer = 12.5;
+  if (problem.criterion.reduction == Reduction::kMean && pick(0, 3) == 0) {
+    problem.criterion.normalizer = 12.5;
   }
   return problem;
 }

@@ -34,7 +34,7 @@ OwnedTensor MakeTensor(DType dtype, Shape shape, const std::vector<double>& valu
 std::vector<double> Values(DType dtype, const Bytes& bytes);
 
 struct OwnedProblem {
-  Options options;
+  Criterion criterion;
   Outputs outputs;
   OwnedTensor input;
   OwnedTensor target;

@@ -14,7 +14,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/problem/options.h"
+#include "core/problem/criterion.h"
 
 namespace lossd {
 

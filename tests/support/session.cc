@@ -64,7 +64,7 @@ absl::Status SessionDriver::SendAll(size_t chunk) {
   const size_t input = problem_.input.bytes.size();
   const size_t target = problem_.target.bytes.size();
   const size_t grad = problem_.grad_output ? problem_.grad_output->bytes.size() : 0;
-  const bool scalar_grad = problem_.options.reduction != Reduction::kNone;
+  const bool scalar_grad = problem_.criterion.reduction != Reduction::kNone;
   const size_t weight = weight_follows_ ? problem_.weight->bytes.size() : 0;
   for (size_t at = 0; at < weight; at += chunk) {
     LOSSD_RETURN_IF_ERROR(Send(Operand::kWeight, at, std::min(weight, at + chunk)));

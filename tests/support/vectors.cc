@@ -2,11 +2,13 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -55,14 +57,16 @@ Vector Parse(const Json& json) {
   problem.target = MakeTensor(DTypeByName(target.at("dtype")), ShapeOf(target.at("shape")),
                               Numbers(target.at("values")));
   const std::string reduction = json.at("reduction");
-  problem.options.reduction = reduction == "none"  ? Reduction::kNone
-                              : reduction == "sum" ? Reduction::kSum
-                                                   : Reduction::kMean;
-  if (json.contains("class_axis")) problem.options.class_axis = json["class_axis"].get<int>();
-  if (json.contains("ignore_index")) {
-    problem.options.ignore_index = json["ignore_index"].get<int64_t>();
+  problem.criterion.reduction = reduction == "none"  ? Reduction::kNone
+                                : reduction == "sum" ? Reduction::kSum
+                                                     : Reduction::kMean;
+  problem.criterion.kind = *KindNamed(json.value("criterion", "cross_entropy"));
+  ClassOptions& options = problem.criterion.class_options();
+  if (json.contains("class_axis")) options.class_axis = json["class_axis"].get<int>();
+  if (json.contains("ignore_index")) options.ignore_index = json["ignore_index"].get<int64_t>();
+  if (json.contains("label_smoothing")) {
+    problem.criterion.cross_entropy().label_smoothing = json["label_smoothing"];
   }
-  problem.options.label_smoothing = json.value("label_smoothing", 0.0);
   if (json.contains("weight")) {
     const auto values = Numbers(json["weight"].at("values"));
     problem.weight = MakeTensor(DTypeByName(json["weight"].at("dtype")),
@@ -137,8 +141,14 @@ std::string Compare(const std::string& what, DType dtype, const std::vector<doub
 const std::vector<Vector>& AllVectors() {
   static const auto* vectors = [] {
     auto* all = new std::vector<Vector>();  // Lives as long as the process.
-    std::ifstream file(LOSSD_TEST_DATA "/vectors.jsonl");
-    for (std::string line; std::getline(file, line);) all->push_back(Parse(Json::parse(line)));
+    std::set<std::filesystem::path> paths;
+    for (const auto& entry : std::filesystem::directory_iterator(LOSSD_TEST_DATA)) {
+      if (entry.path().extension() == ".jsonl") paths.insert(entry.path());
+    }
+    for (const auto& path : paths) {
+      std::ifstream file(path);
+      for (std::string line; std::getline(file, line);) all->push_back(Parse(Json::parse(line)));
+    }
     if (all->size() < 600) {
       std::cerr << "expected at least 600 vectors, got " << all->size() << "\n";
       std::abort();

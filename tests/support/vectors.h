@@ -18,7 +18,8 @@ struct Vector {
   std::vector<double> grad_weight;
 };
 
-/// All cases of vectors.jsonl, in order. Aborts where the file is not as it should be.
+/// All cases of the *.jsonl files in tests/conformance, in order. Aborts where the file is not as
+/// it should be.
 const std::vector<Vector>& AllVectors();
 
 /// What is wrong with `results`; empty where they agree with the vector's answers within the

@@ -1,5 +1,6 @@
 #include "tests/support/wire.h"
 
+#include "proto/codec/criterion_codec.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/summary_codec.h"
 #include "proto/codec/tensor_codec.h"
@@ -9,15 +10,14 @@ namespace {
 
 void SetWeight(const OwnedProblem& problem, v1::Criterion* criterion) {
   if (!problem.weight) return;
-  FillTensor(problem.weight->spec, problem.weight->bytes, false,
-             criterion->mutable_cross_entropy()->mutable_weight());
+  FillTensor(problem.weight->spec, problem.weight->bytes, false, MutableWeight(criterion));
 }
 
 }  // namespace
 
 v1::EvaluateRequest MakeRequest(const OwnedProblem& problem) {
   v1::EvaluateRequest request;
-  ToWire(problem.options, request.mutable_criterion());
+  ToWire(problem.criterion, request.mutable_criterion());
   SetWeight(problem, request.mutable_criterion());
   ToWire(problem.outputs, request.mutable_outputs());
   FillTensor(problem.input.spec, problem.input.bytes, false, request.mutable_input());
@@ -31,7 +31,7 @@ v1::EvaluateRequest MakeRequest(const OwnedProblem& problem) {
 
 v1::EvaluateStreamHeader MakeHeader(const OwnedProblem& problem) {
   v1::EvaluateStreamHeader header;
-  ToWire(problem.options, header.mutable_criterion());
+  ToWire(problem.criterion, header.mutable_criterion());
   SetWeight(problem, header.mutable_criterion());
   ToWire(problem.outputs, header.mutable_outputs());
   ToWire(problem.input.spec, header.mutable_input());

@@ -3,12 +3,12 @@
 //     auto client = lossd::Client::Connect("127.0.0.1:50051");
 //     std::vector<float> logits = ...;    // (512, 1000), row-major
 //     std::vector<int64_t> labels = ...;  // (512)
-//     lossd::CrossEntropyRequest request;
+//     lossd::LossRequest request;
 //     request.input = lossd::View(absl::MakeConstSpan(logits), {512, 1000});
 //     request.target = lossd::View(absl::MakeConstSpan(labels), {512});
-//     request.options.label_smoothing = 0.1;
+//     request.criterion.cross_entropy().label_smoothing = 0.1;
 //     request.outputs.grad_input = true;
-//     absl::StatusOr<lossd::CrossEntropyResult> result = (*client)->CrossEntropy(request);
+//     absl::StatusOr<lossd::LossResult> result = (*client)->Evaluate(request);
 //     if (!result.ok()) { /* the message names the field and what was expected */ }
 //     float loss = result->loss.As<float>()[0];
 #ifndef LOSSD_CLIENT_CPP_LOSSD_CLIENT_H_
@@ -28,8 +28,8 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "core/buffer.h"
+#include "core/problem/criterion.h"
 #include "core/problem/dtype.h"
-#include "core/problem/options.h"
 #include "core/problem/tensor.h"
 #include "core/sums/summary.h"
 #include "lossd/v1/service.pb.h"
@@ -91,13 +91,13 @@ enum class Transport : uint8_t {
 
 /// One problem. What views refer to must live until the call returns. Shapes and types as in
 /// torch.nn.CrossEntropyLoss; docs/semantics.md has them all.
-struct CrossEntropyRequest {
+struct LossRequest {
   TensorView input;   ///< (C), (N, C) or (N, C, d1, ..., dK); float32, float64, float16, bfloat16.
   TensorView target;  ///< Class indices, or probabilities of the input's shape.
   /// (C). In a stream a weight of more than 64 KiB goes ahead of the other tensors, of any C.
   std::optional<TensorView> weight;
   std::optional<TensorView> grad_output;  ///< Of the loss's shape.
-  Options options;
+  Criterion criterion;
   Outputs outputs;
   Transport transport = Transport::kAuto;
   /// What keeps alive the bytes that `input`, `target` and `grad_output` refer to. With it those of
@@ -122,7 +122,7 @@ struct CrossEntropyRequest {
 };
 
 /// What was asked for; other tensors are empty.
-struct CrossEntropyResult {
+struct LossResult {
   Tensor loss;
   Tensor log_sum_exp;
   Tensor grad_input;
@@ -154,12 +154,11 @@ class Client {
   Client& operator=(const Client&) = delete;
 
   /// Errors carry a field path and a reason: see GetErrorDetail in core/problem/error.h.
-  virtual absl::StatusOr<CrossEntropyResult> CrossEntropy(const CrossEntropyRequest& request) = 0;
+  virtual absl::StatusOr<LossResult> Evaluate(const LossRequest& request) = 0;
   /// The same into a result that has been used before: tensors of the same size are written where
   /// they are. New memory for a great gradient costs as much as sending it. After an error the
   /// tensors' values are void.
-  virtual absl::Status CrossEntropyInto(const CrossEntropyRequest& request,
-                                        CrossEntropyResult* result) = 0;
+  virtual absl::Status EvaluateInto(const LossRequest& request, LossResult* result) = 0;
   /// Merges the summaries of shards, exactly.
   virtual absl::StatusOr<Summary> Combine(absl::Span<const Summary> summaries) = 0;
   virtual absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo() = 0;

@@ -16,7 +16,7 @@ from ._exceptions import (
     UnexpectedReply,
     Unimplemented,
 )
-from ._result import Combined, CrossEntropyResult
+from ._result import Combined, LossResult
 from ._version import __version__
 
 __all__ = [
@@ -24,11 +24,11 @@ __all__ = [
     "Client",
     "ClientClosed",
     "Combined",
-    "CrossEntropyResult",
     "DeadlineExceeded",
     "FailedPrecondition",
     "InvalidArgument",
     "InvalidType",
+    "LossResult",
     "LossdError",
     "PermissionDenied",
     "ResourceExhausted",

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import _errors, _replies, _retry, _scalars, _stream
 from ._connection import Connection
+from ._criteria import CROSS_ENTROPY
 from ._exceptions import (
     DeadlineExceeded,
     ResourceExhausted,
@@ -21,7 +22,7 @@ from ._exceptions import (
 )
 from ._options import Options
 from ._problem import Problem
-from ._result import Combined, CrossEntropyResult
+from ._result import Combined, LossResult
 from .v1 import criterion_pb2, service_pb2
 
 # More than this goes by stream, where the transport is not chosen.
@@ -59,7 +60,7 @@ class Client:
                       log_sum_exp: bool | np.bool_ = False, top_k: SupportsIndex = 0,
                       empty_mean: str = "nan", normalizer: SupportsFloat | None = None,
                       transport: str = "auto", timeout: SupportsFloat | None = None,
-                      chunk_bytes: SupportsIndex = _stream.CHUNK_BYTES) -> CrossEntropyResult:
+                      chunk_bytes: SupportsIndex = _stream.CHUNK_BYTES) -> LossResult:
         """Evaluates torch.nn.functional.cross_entropy(input, target, ...).
 
         Arrays may be numpy's, torch's (on any device; gradients are not followed), those of any
@@ -94,7 +95,7 @@ class Client:
                 cut to what the server takes.
 
         Returns:
-            A CrossEntropyResult.
+            A LossResult.
 
         Raises:
             InvalidArgument: the problem is not valid; .field names the argument at fault. Also a
@@ -103,22 +104,14 @@ class Client:
                 LossdErrors.
         """
         options = Options.checked(
-            ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing,
-            class_axis=class_axis, grad=grad, grad_target=grad_target, grad_weight=grad_weight,
-            log_sum_exp=log_sum_exp, top_k=top_k, empty_mean=empty_mean, normalizer=normalizer)
-        transport = _scalars.choice(transport, "transport", ("auto", "unary", "stream"))
-        piece = _scalars.integer(chunk_bytes, "chunk_bytes", 1, (1 << 63) - 1)
-        deadline = self._deadline(timeout)
-        problem = Problem.checked(input, target, weight, grad_output, options)
-        try:
-            if self._goes_by_stream(problem, transport, deadline):
-                return self._by_stream(problem, piece, deadline)
-            return self._by_message(problem, deadline)
-        except ResourceExhausted:
-            self._limits = None  # A server with other limits may have taken this one's place.
-            raise
+            CROSS_ENTROPY, ignore_index=ignore_index, reduction=reduction,
+            label_smoothing=label_smoothing, class_axis=class_axis, grad=grad,
+            grad_target=grad_target, grad_weight=grad_weight, log_sum_exp=log_sum_exp, top_k=top_k,
+            empty_mean=empty_mean, normalizer=normalizer)
+        return self._evaluate(options, input, target, weight, grad_output, transport, timeout,
+                              chunk_bytes)
 
-    def combine(self, summaries: Iterable[criterion_pb2.Summary | CrossEntropyResult | Combined],
+    def combine(self, summaries: Iterable[criterion_pb2.Summary | LossResult | Combined],
                 ) -> Combined:
         """Merges the summaries of shards exactly.
 
@@ -154,6 +147,21 @@ class Client:
                  trace: TracebackType | None) -> None:
         self.close()
 
+    def _evaluate(self, options: Options, input: Any, target: Any, weight: Any, grad_output: Any,
+                  transport: str, timeout: SupportsFloat | None,
+                  chunk_bytes: SupportsIndex) -> LossResult:
+        transport = _scalars.choice(transport, "transport", ("auto", "unary", "stream"))
+        piece = _scalars.integer(chunk_bytes, "chunk_bytes", 1, (1 << 63) - 1)
+        deadline = self._deadline(timeout)
+        problem = Problem.checked(input, target, weight, grad_output, options)
+        try:
+            if self._goes_by_stream(problem, transport, deadline):
+                return self._by_stream(problem, piece, deadline)
+            return self._by_message(problem, deadline)
+        except ResourceExhausted:
+            self._limits = None  # A server with other limits may have taken this one's place.
+            raise
+
     def _goes_by_stream(self, problem: Problem, transport: str, deadline: float | None) -> bool:
         if transport == "unary" and problem.nbytes > _LARGEST_LIMIT:
             raise too_large(problem.nbytes, _LARGEST_LIMIT)
@@ -163,12 +171,12 @@ class Client:
             return False
         return problem.nbytes > min(_UNARY_BYTES, self._most_data(deadline))
 
-    def _by_message(self, problem: Problem, deadline: float | None) -> CrossEntropyResult:
+    def _by_message(self, problem: Problem, deadline: float | None) -> LossResult:
         response = self._connection.call("Evaluate", problem.request(), _left(deadline))
         return _replies.from_response(response, problem)
 
     def _by_stream(self, problem: Problem, chunk_bytes: int,
-                   deadline: float | None) -> CrossEntropyResult:
+                   deadline: float | None) -> LossResult:
         if min(chunk_bytes, problem.nbytes) > _stream.ALWAYS_FITS:
             chunk_bytes = min(chunk_bytes, self._most_data(deadline))
         attempt = functools.partial(self._attempt, problem, chunk_bytes)
@@ -176,7 +184,7 @@ class Client:
             return _retry.call(attempt, _left(deadline))
 
     def _attempt(self, problem: Problem, chunk_bytes: int,
-                 timeout: float | None) -> CrossEntropyResult:
+                 timeout: float | None) -> LossResult:
         requests = _stream.messages(problem, chunk_bytes)
         with self._connection.stream(requests, timeout) as replies:
             outputs = _replies.StreamOutputs(problem)
@@ -218,13 +226,13 @@ def _left(deadline: float | None) -> float | None:
 
 
 def _summaries(values: Any) -> list[criterion_pb2.Summary]:
-    if isinstance(values, (criterion_pb2.Summary, CrossEntropyResult, str, bytes)) or not hasattr(
+    if isinstance(values, (criterion_pb2.Summary, LossResult, str, bytes)) or not hasattr(
             values, "__iter__"):
         raise invalid_type("summaries", "",
                            f"expected several results or summaries, got {describe(values)}")
     found = []
     for number, value in enumerate(values):
-        summary = value.summary if isinstance(value, (CrossEntropyResult, Combined)) else value
+        summary = value.summary if isinstance(value, (LossResult, Combined)) else value
         if not isinstance(summary, criterion_pb2.Summary):
             raise invalid_type(f"summaries[{number}]", "",
                                f"expected a result or its summary, got {describe(value)}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import _scalars
+from ._criteria import Kind
 from ._exceptions import describe, invalid
 from .v1 import criterion_pb2
 
@@ -16,8 +17,9 @@ _UINT32 = (0, (1 << 32) - 1)
 
 @dataclass(frozen=True)
 class Options:
-    """Those arguments of Client.cross_entropy that are no arrays, as it describes them."""
+    """A loss, and those arguments of its call that are no arrays, as Client describes them."""
 
+    kind: Kind
     ignore_index: int
     reduction: str
     label_smoothing: float
@@ -31,9 +33,9 @@ class Options:
     normalizer: float | None
 
     @classmethod
-    def checked(cls, *, ignore_index: Any, reduction: Any, label_smoothing: Any, class_axis: Any,
-                grad: Any, grad_target: Any, grad_weight: Any, log_sum_exp: Any, top_k: Any,
-                empty_mean: Any, normalizer: Any) -> "Options":
+    def checked(cls, kind: Kind, *, ignore_index: Any, reduction: Any, label_smoothing: Any,
+                class_axis: Any, grad: Any, grad_target: Any, grad_weight: Any, log_sum_exp: Any,
+                top_k: Any, empty_mean: Any, normalizer: Any) -> "Options":
         """Options from what a caller gave.
 
         Raises:
@@ -41,6 +43,7 @@ class Options:
         """
         reduction = _scalars.choice(reduction, "reduction", REDUCTIONS)
         return cls(
+            kind,
             ignore_index=_scalars.integer(ignore_index, "ignore_index", *_INT64),
             reduction=reduction,
             label_smoothing=_share(label_smoothing),
@@ -55,14 +58,18 @@ class Options:
 
     def criterion(self) -> criterion_pb2.Criterion:
         """All of it but the weight."""
+        own: dict[str, Any] = {
+            "ignore_index": self.ignore_index,
+            # The protocol's own default is axis 1 too, and knows inputs of one dimension.
+            "class_axis": None if self.class_axis == 1 else self.class_axis,
+        }
+        if self.kind.smooths:
+            own["label_smoothing"] = self.label_smoothing
+        kind: dict[str, Any] = {self.kind.name: self.kind.message(**own)}
         return criterion_pb2.Criterion(
             reduction=f"REDUCTION_{self.reduction.upper()}",
             empty_mean=f"EMPTY_MEAN_{self.empty_mean.upper()}",
-            normalizer=self.normalizer,
-            cross_entropy=criterion_pb2.CrossEntropy(
-                ignore_index=self.ignore_index, label_smoothing=self.label_smoothing,
-                # The protocol's own default is axis 1 too, and knows inputs of one dimension.
-                class_axis=None if self.class_axis == 1 else self.class_axis))
+            normalizer=self.normalizer, **kind)
 
     def outputs(self) -> criterion_pb2.Outputs:
         """The wanted results."""

@@ -21,7 +21,7 @@ class Spec:
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem of cross-entropy, checked."""
+    """One problem, checked."""
 
     options: Options
     geometry: Geometry
@@ -42,7 +42,7 @@ class Problem:
         geometry = _shapes.find_classes(logits, options.class_axis)
         problem = cls(
             options, geometry, logits,
-            target=_shapes.take_target(_arrays.read(target, "target"), geometry),
+            target=_shapes.take_target(_arrays.read(target, "target"), geometry, options.kind),
             weight=(None if weight is None
                     else _shapes.take_weight(_arrays.read(weight, "weight"), geometry)),
             grad_output=(None if grad_output is None else _shapes.take_grad_output(
@@ -98,7 +98,7 @@ class Problem:
     def _criterion(self, weight: tensor_pb2.Tensor | None) -> criterion_pb2.Criterion:
         criterion = self.options.criterion()
         if weight is not None:
-            criterion.cross_entropy.weight.CopyFrom(weight)
+            getattr(criterion, self.options.kind.name).weight.CopyFrom(weight)
         return criterion
 
     def _check_outputs(self) -> None:

@@ -8,13 +8,13 @@ from . import _dtypes
 from ._dtypes import Array
 from ._exceptions import unexpected
 from ._problem import Problem, Spec
-from ._result import Combined, CrossEntropyResult
+from ._result import Combined, LossResult
 from .v1 import criterion_pb2, service_pb2, tensor_pb2
 
 _OUTPUTS = ("loss", "log_sum_exp", "grad_weight", "grad_target", "grad_input")
 
 
-def from_response(response: service_pb2.EvaluateResponse, problem: Problem) -> CrossEntropyResult:
+def from_response(response: service_pb2.EvaluateResponse, problem: Problem) -> LossResult:
     """The result of a problem that went as one message.
 
     Raises:
@@ -26,7 +26,7 @@ def from_response(response: service_pb2.EvaluateResponse, problem: Problem) -> C
             raise unexpected(f"{name} is missing")
         arrays[name] = _from_tensor(getattr(response, name), spec, name)
     _check_summary(response, problem)
-    return CrossEntropyResult.of(arrays, response.summary)
+    return LossResult.of(arrays, response.summary)
 
 
 class StreamOutputs:
@@ -63,7 +63,7 @@ class StreamOutputs:
         if reply.HasField("summary"):
             self._last = reply
 
-    def result(self) -> CrossEntropyResult:
+    def result(self) -> LossResult:
         """The result, once the call has ended with OK.
 
         Raises:
@@ -76,7 +76,7 @@ class StreamOutputs:
         if self._last is None:
             raise unexpected("summary is missing")
         _check_summary(self._last, self._problem)
-        return CrossEntropyResult.of(self._arrays, self._last.summary)
+        return LossResult.of(self._arrays, self._last.summary)
 
 
 def from_combined(response: service_pb2.CombineResponse) -> Combined:

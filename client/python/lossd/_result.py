@@ -9,7 +9,7 @@ from .v1 import criterion_pb2
 
 
 @dataclass(frozen=True, eq=False)
-class CrossEntropyResult:
+class LossResult:
     """The results of one problem. Its arrays are writable and belong to the caller.
 
     An array of bfloat16 has the type ml_dtypes.bfloat16 where that package can be imported.
@@ -45,7 +45,7 @@ class CrossEntropyResult:
 
     @classmethod
     def of(cls, arrays: dict[str, Array],
-           summary: criterion_pb2.Summary) -> "CrossEntropyResult":
+           summary: criterion_pb2.Summary) -> "LossResult":
         """A result from the arrays of an answer, by the names of EvaluateResponse's fields."""
         return cls(loss=arrays["loss"], grad=arrays.get("grad_input"),
                    grad_target=arrays.get("grad_target"), grad_weight=arrays.get("grad_weight"),
@@ -95,10 +95,10 @@ class Combined(NamedTuple):
 
     @property
     def normalizer(self) -> float:
-        """As CrossEntropyResult.normalizer, over all shards."""
+        """As LossResult.normalizer, over all shards."""
         return _sums.to_float(self.summary.normalizer, self.summary.dtype)
 
     @property
     def loss_sum(self) -> float:
-        """As CrossEntropyResult.loss_sum, over all shards."""
+        """As LossResult.loss_sum, over all shards."""
         return _sums.to_float(self.summary.loss_sum, self.summary.dtype)

@@ -10,6 +10,7 @@ import numpy as np
 
 from . import _dtypes
 from ._arrays import Operand, Source, place, ready, taken_as
+from ._criteria import Kind
 from ._exceptions import InvalidArgument, invalid, invalid_type
 from ._options import Options
 
@@ -81,13 +82,14 @@ def find_classes(logits: Operand, class_axis: int) -> Geometry:
     return geometry
 
 
-def take_target(source: Source, geometry: Geometry) -> Operand:
+def take_target(source: Source, geometry: Geometry, kind: Kind) -> Operand:
     """Class indices or probabilities; numbers of no stated type become what their shape asks for.
 
     Raises:
         InvalidArgument: they are neither.
     """
-    if source.weak and source.is_number and source.shape == geometry.logits:
+    if source.weak and source.is_number and source.shape == geometry.logits and (
+            kind.takes_probabilities):
         return taken_as(source, _dtypes.companion(geometry.dtype))
     if source.is_integer:
         if source.shape != geometry.positions:
@@ -96,6 +98,10 @@ def take_target(source: Source, geometry: Geometry) -> Operand:
     if source.shape == geometry.positions and source.array.size == 0:
         # An empty list and its like: there is no label whose type could be wrong.
         return Operand(np.empty(source.shape, _dtypes.stored("int64")), "int64")
+    if not kind.takes_probabilities:
+        fault = invalid if source.is_number else invalid_type
+        raise fault("target.dtype", "DTYPE_MISMATCH", "expected class indices of an integer type "
+                    f"for {kind.name}, got {source.dtype} of shape {source.shape}")
     if source.dtype not in _dtypes.FLOATS or source.shape != geometry.logits:
         raise _neither(source, geometry)
     return _companion(source, geometry)

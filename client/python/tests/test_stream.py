@@ -9,6 +9,7 @@ from conftest import Server, serving
 
 import lossd
 from lossd import _stream
+from lossd._criteria import CROSS_ENTROPY
 from lossd._options import Options
 from lossd._problem import Problem
 from lossd.v1 import service_pb2, service_pb2_grpc
@@ -20,7 +21,7 @@ DEFAULTS = {"ignore_index": -100, "reduction": "mean", "label_smoothing": 0.0, "
 
 def problem(input, target, weight=None, grad_output=None, **options):
     return Problem.checked(input, target, weight, grad_output,
-                           Options.checked(**{**DEFAULTS, **options}))
+                           Options.checked(CROSS_ENTROPY, **{**DEFAULTS, **options}))
 
 
 def joined(messages, name):

@@ -53,7 +53,7 @@ class Canned(service_pb2_grpc.LossServiceServicer):
             yield service_pb2.EvaluateManyResponse(id=request.id)
 
 
-def mistakes(client: lossd.Client, result: lossd.CrossEntropyResult) -> None:
+def mistakes(client: lossd.Client, result: lossd.LossResult) -> None:
     client.cross_entropy([1.0], 0, reduction=1)  # type: ignore[arg-type]
     client.cross_entropy([1.0], 0, smoothing=0.1)  # type: ignore[call-arg]
     client.combine([1, 2])  # type: ignore[list-item]

@@ -70,7 +70,7 @@ OwnedProblem Rows(int64_t rows, int64_t classes, Reduction reduction) {
   for (double& label : labels)
     label = static_cast<double>(random() % static_cast<uint64_t>(classes));
   OwnedProblem problem;
-  problem.options.reduction = reduction;
+  problem.criterion.reduction = reduction;
   problem.outputs.grad_input = true;
   problem.input = MakeTensor(DType::kFloat32, {rows, classes}, x);
   problem.target = MakeTensor(DType::kInt64, {rows}, labels);

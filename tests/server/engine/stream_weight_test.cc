@@ -20,7 +20,7 @@ namespace {
 /// Three classes with weights, two positions with labels, and an incoming gradient.
 OwnedProblem Weighted() {
   OwnedProblem problem = MakeIndex(DType::kFloat32, {2, 3}, {1, 2, 3, 4, 5, 6}, {0, 2});
-  problem.options.reduction = Reduction::kNone;
+  problem.criterion.reduction = Reduction::kNone;
   problem.weight = MakeTensor(DType::kFloat32, {3}, {0.5, 2, 1});
   problem.grad_output = MakeTensor(DType::kFloat32, {2}, {1, 2});
   return problem;

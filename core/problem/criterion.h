@@ -1,0 +1,62 @@
+// Which loss, and how it is reduced. Names mirror the protocol's.
+#ifndef LOSSD_CORE_PROBLEM_CRITERION_H_
+#define LOSSD_CORE_PROBLEM_CRITERION_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "core/problem/class_options.h"
+#include "core/problem/cross_entropy.h"
+
+namespace lossd {
+
+enum class Reduction : uint8_t { kMean, kSum, kNone };
+
+/// What `mean` gives where no position counts.
+enum class EmptyMean : uint8_t { kNaN, kZero };
+
+/// The losses.
+using CriterionKind = std::variant<CrossEntropy>;
+
+/// A loss and its reduction; the weight apart, which is a tensor.
+struct Criterion {
+  Reduction reduction = Reduction::kMean;
+  EmptyMean empty_mean = EmptyMean::kNaN;
+  /// Divides in place of the sum of weights under `mean`: finite and not 0.
+  std::optional<double> normalizer;
+  CriterionKind kind;
+
+  /// REQUIRES: the kind is cross-entropy, as it is by default.
+  [[nodiscard]] const CrossEntropy& cross_entropy() const { return std::get<CrossEntropy>(kind); }
+  [[nodiscard]] CrossEntropy& cross_entropy() { return std::get<CrossEntropy>(kind); }
+
+  [[nodiscard]] const ClassOptions& class_options() const;
+  [[nodiscard]] ClassOptions& class_options();
+  /// 0 for a kind that has none.
+  [[nodiscard]] double label_smoothing() const;
+
+  /// Of the kind's field in the protocol, such as "cross_entropy".
+  [[nodiscard]] absl::string_view kind_name() const;
+  /// The path of a field of the kind: "criterion.cross_entropy.weight" for "weight".
+  [[nodiscard]] std::string PathOf(absl::string_view field) const;
+
+  bool operator==(const Criterion&) const = default;
+};
+
+/// The kind of this name with its defaults; none where there is no such kind.
+std::optional<CriterionKind> KindNamed(absl::string_view name);
+/// The names of all kinds.
+std::vector<std::string> KindNames();
+
+/// Ranges, and options that exclude each other; class_axis apart, which only an input can bound.
+/// INVALID_ARGUMENT with the field's path in the protocol's names, "criterion. ...".
+absl::Status CheckCriterion(const Criterion& criterion, TargetKind target);
+
+}  // namespace lossd
+
+#endif  // LOSSD_CORE_PROBLEM_CRITERION_H_
