@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "core/problem/class_options.h"
 #include "core/problem/cross_entropy.h"
+#include "core/problem/nll_loss.h"
 
 namespace lossd {
 
@@ -21,7 +22,7 @@ enum class Reduction : uint8_t { kMean, kSum, kNone };
 enum class EmptyMean : uint8_t { kNaN, kZero };
 
 /// The losses.
-using CriterionKind = std::variant<CrossEntropy>;
+using CriterionKind = std::variant<CrossEntropy, NllLoss>;
 
 /// A loss and its reduction; the weight apart, which is a tensor.
 struct Criterion {

@@ -11,6 +11,7 @@
 #include "core/problem/load.h"
 #include "core/problem/plan.h"
 #include "core/rows/cross_entropy_rows.h"
+#include "core/rows/nll_rows.h"
 #include "core/rows/row_outputs.h"
 #include "core/rows/strided_tile.h"
 #include "hwy/cache_control.h"

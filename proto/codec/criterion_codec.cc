@@ -9,6 +9,7 @@
 #include "core/problem/criterion.h"
 #include "core/problem/cross_entropy.h"
 #include "core/problem/error.h"
+#include "core/problem/nll_loss.h"
 #include "lossd/v1/criterion.pb.h"
 
 namespace lossd {
@@ -26,6 +27,12 @@ void FillOwn(const CrossEntropy& kind, v1::CrossEntropy* message) {
   message->set_label_smoothing(kind.label_smoothing);
 }
 
+v1::NllLoss* MessageOf(const NllLoss& /*kind*/, v1::Criterion* wire) {
+  return wire->mutable_nll_loss();
+}
+void ParseOwn(const v1::NllLoss& /*message*/, NllLoss* /*kind*/) {}
+void FillOwn(const NllLoss& /*kind*/, v1::NllLoss* /*message*/) {}
+
 /// Calls visit(message, kind) with the message that is set, and its kind with the defaults.
 /// Otherwise INVALID_ARGUMENT.
 template <typename Visit>
@@ -34,10 +41,13 @@ absl::Status VisitKind(const v1::Criterion& wire, const Visit& visit) {
     case v1::Criterion::kCrossEntropy:
       visit(wire.cross_entropy(), CrossEntropy());
       return absl::OkStatus();
+    case v1::Criterion::kNllLoss:
+      visit(wire.nll_loss(), NllLoss());
+      return absl::OkStatus();
     case v1::Criterion::KIND_NOT_SET:
       break;
   }
-  return InvalidField("criterion", "FIELD_MISSING", "expected a loss: cross_entropy");
+  return InvalidField("criterion", "FIELD_MISSING", "expected a loss: cross_entropy or nll_loss");
 }
 
 // All kinds.

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import _errors, _replies, _retry, _scalars, _stream
 from ._connection import Connection
-from ._criteria import CROSS_ENTROPY
+from ._criteria import CROSS_ENTROPY, NLL_LOSS
 from ._exceptions import (
     DeadlineExceeded,
     ResourceExhausted,
@@ -108,6 +108,33 @@ class Client:
             label_smoothing=label_smoothing, class_axis=class_axis, grad=grad,
             grad_target=grad_target, grad_weight=grad_weight, log_sum_exp=log_sum_exp, top_k=top_k,
             empty_mean=empty_mean, normalizer=normalizer)
+        return self._evaluate(options, input, target, weight, grad_output, transport, timeout,
+                              chunk_bytes)
+
+    def nll_loss(self, input: Any, target: Any, *, weight: Any = None,
+                 ignore_index: SupportsIndex = -100, reduction: str = "mean",
+                 class_axis: SupportsIndex = 1, grad: bool | np.bool_ = False,
+                 grad_output: Any = None, grad_weight: bool | np.bool_ = False,
+                 log_sum_exp: bool | np.bool_ = False, top_k: SupportsIndex = 0,
+                 empty_mean: str = "nan", normalizer: SupportsFloat | None = None,
+                 transport: str = "auto", timeout: SupportsFloat | None = None,
+                 chunk_bytes: SupportsIndex = _stream.CHUNK_BYTES) -> LossResult:
+        """Evaluates torch.nn.functional.nll_loss(input, target, ...).
+
+        The input holds log-probabilities, which are taken as they are: the loss of a position is
+        minus the weight of its class times the log-probability of that class.
+
+        Args:
+            input: log-probabilities (C), (N, C) or (N, C, d1, ..., dK); float32, float64, float16
+                or bfloat16.
+            target: class indices of any integer type, of the input's shape without its class axis.
+
+        Everything else is as in cross_entropy: arguments, result and errors.
+        """
+        options = Options.checked(
+            NLL_LOSS, ignore_index=ignore_index, reduction=reduction, label_smoothing=0.0,
+            class_axis=class_axis, grad=grad, grad_target=False, grad_weight=grad_weight,
+            log_sum_exp=log_sum_exp, top_k=top_k, empty_mean=empty_mean, normalizer=normalizer)
         return self._evaluate(options, input, target, weight, grad_output, transport, timeout,
                               chunk_bytes)
 

@@ -27,3 +27,4 @@ class Kind:
 
 CROSS_ENTROPY = Kind("cross_entropy", criterion_pb2.CrossEntropy, smooths=True,
                      takes_probabilities=True)
+NLL_LOSS = Kind("nll_loss", criterion_pb2.NllLoss, smooths=False, takes_probabilities=False)
