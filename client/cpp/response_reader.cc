@@ -1,6 +1,5 @@
 #include "client/cpp/response_reader.h"
 
-#include <google/protobuf/wire_format_lite.h>
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/proto_buffer_reader.h>
 #include <grpcpp/support/slice.h>
@@ -23,13 +22,13 @@
 #include "lossd/v1/service.pb.h"
 #include "proto/codec/summary_codec.h"
 #include "proto/codec/wire_read.h"
+#include "proto/codec/wire_tag.h"
 #include "proto/codec/wire_write.h"
 
 namespace lossd {
 namespace {
 
 using Response = v1::EvaluateResponse;
-using google::protobuf::internal::WireFormatLite;
 
 /// More than any summary takes.
 constexpr uint64_t kMostSummaryBytes = 65536;
@@ -97,8 +96,8 @@ absl::Status ReadAnySummary(const v1::Summary& wire, LossResult* result) {
 
 bool ReadSummaryField(const SummaryFrame& frame, const Summary* blank, Cursor* cursor,
                       LossResult* result) {
-  constexpr char kTag =
-      Response::kSummaryFieldNumber << 3 | WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
+  constexpr auto kTag =
+      static_cast<char>(MakeTag(Response::kSummaryFieldNumber, WireType::kDelimited));
   if (!cursor->Match({&kTag, 1})) return false;
   uint64_t size = 0;
   uint8_t byte = 0x80;

@@ -2,7 +2,6 @@
 
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/wire_format_lite.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -12,11 +11,11 @@
 #include "absl/status/status.h"
 #include "core/problem/error.h"
 #include "proto/codec/wire_check.h"
+#include "proto/codec/wire_tag.h"
 
 namespace lossd {
 namespace {
 
-using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedInputStream;
 
 /// No message is that long: a greater length is a lie, and would not fit the stream's int.
@@ -51,12 +50,11 @@ absl::Status WireFields::Read(google::protobuf::io::ZeroCopyInputStream* from,
       // A zero tag in mid-message is as bad as a cut one.
       return input.ConsumedEntireMessage() ? absl::OkStatus() : malformed();
     }
-    const int number = WireFormatLite::GetTagFieldNumber(tag);
+    const int number = TagNumber(tag);
     const auto* const field = number < kFields ? kind.FindFieldByNumber(number) : nullptr;
-    const bool delimited =
-        WireFormatLite::GetTagWireType(tag) == WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
+    const bool delimited = TagType(tag) == WireType::kDelimited;
     if (field == nullptr || !delimited) {
-      if (number == 0 || !WireFormatLite::SkipField(&input, tag)) return malformed();
+      if (number == 0 || !SkipField(&input, tag)) return malformed();
       if (unknown == Unknown::kSkip) continue;
       return field == nullptr ? UnknownField("", kind, number) : malformed();
     }

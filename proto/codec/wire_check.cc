@@ -1,8 +1,6 @@
 #include "proto/codec/wire_check.h"
 
 #include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/wire_format.h>
-#include <google/protobuf/wire_format_lite.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -14,14 +12,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "core/problem/error.h"
+#include "proto/codec/wire_tag.h"
 
 namespace lossd {
 namespace {
 
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
-using google::protobuf::internal::WireFormat;
-using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedInputStream;
 
 /// Bytes of an element of a repeated number in memory; 0 for any other type.
@@ -67,16 +64,16 @@ class WireChecker {
     // Of the repeated field; none of our kinds has two, beside one another, that errors may name.
     int64_t elements = 0;
     while (const uint32_t tag = input_.ReadTag()) {
-      const int number = WireFormatLite::GetTagFieldNumber(tag);
+      const int number = TagNumber(tag);
       const FieldDescriptor* const field = kind.FindFieldByNumber(number);
       if (field == nullptr) {
         // Garbage is told from a later client's field as far as that can be: it ends too early.
-        if (number == 0 || !WireFormatLite::SkipField(&input_, tag)) return Malformed(kind, place);
+        if (number == 0 || !SkipField(&input_, tag)) return Malformed(kind, place);
         return UnknownField(PathOf(place), kind, number);
       }
       const int64_t index = field->is_repeated() ? elements++ : -1;
       bool good = false;
-      if (WireFormatLite::GetTagWireType(tag) == WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
+      if (TagType(tag) == WireType::kDelimited) {
         LOSSD_RETURN_IF_ERROR(Delimited(*field, {&place, field->name(), index}, &good));
       } else {
         good = Number(*field, tag);
@@ -98,13 +95,12 @@ class WireChecker {
 
   /// A field of a fixed size or a varint.
   bool Number(const FieldDescriptor& field, uint32_t tag) {
-    const auto type = WireFormat::WireTypeForFieldType(field.type());
-    if (WireFormatLite::GetTagWireType(tag) != type ||
-        type == WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
+    const auto type = WireTypeOf(field);
+    if (TagType(tag) != type || type == WireType::kDelimited) {
       return false;
     }
     if (field.is_repeated()) number_bytes_ += ElementBytes(field);
-    return WireFormatLite::SkipField(&input_, tag);
+    return SkipField(&input_, tag);
   }
 
   /// Bytes, a submessage or packed numbers. `good`: whether it is one that the field may be.
@@ -123,21 +119,19 @@ class WireChecker {
     } else if (field.is_packable()) {
       *good = Packed(field, size);
     } else {
-      *good = WireFormat::WireTypeForFieldType(field.type()) ==
-                  WireFormatLite::WIRETYPE_LENGTH_DELIMITED &&
-              input_.Skip(size);
+      *good = WireTypeOf(field) == WireType::kDelimited && input_.Skip(size);
     }
     return absl::OkStatus();
   }
 
   bool Packed(const FieldDescriptor& field, int size) {
     uint64_t count = 0;
-    switch (WireFormat::WireTypeForFieldType(field.type())) {
-      case WireFormatLite::WIRETYPE_FIXED32:
+    switch (WireTypeOf(field)) {
+      case WireType::kFixed32:
         count = static_cast<uint64_t>(size) / 4;
         if (size % 4 != 0 || !input_.Skip(size)) return false;
         break;
-      case WireFormatLite::WIRETYPE_FIXED64:
+      case WireType::kFixed64:
         count = static_cast<uint64_t>(size) / 8;
         if (size % 8 != 0 || !input_.Skip(size)) return false;
         break;
@@ -189,9 +183,9 @@ uint64_t FindVarint(google::protobuf::io::ZeroCopyInputStream* from, int number)
   CodedInputStream input(from);
   uint64_t found = 0;
   while (const uint32_t tag = input.ReadTag()) {
-    if (tag == WireFormatLite::MakeTag(number, WireFormatLite::WIRETYPE_VARINT)) {
+    if (tag == MakeTag(number, WireType::kVarint)) {
       if (!input.ReadVarint64(&found)) return 0;
-    } else if (!WireFormatLite::SkipField(&input, tag)) {
+    } else if (!SkipField(&input, tag)) {
       return 0;
     }
   }

@@ -1,7 +1,5 @@
 #include "proto/codec/wire_read.h"
 
-#include <google/protobuf/wire_format_lite.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -14,11 +12,10 @@
 #include "core/sums/summary.h"
 #include "lossd/v1/criterion.pb.h"
 #include "lossd/v1/tensor.pb.h"
+#include "proto/codec/wire_tag.h"
 #include "proto/codec/wire_write.h"
 
 namespace lossd {
-
-using google::protobuf::internal::WireFormatLite;
 
 namespace {
 
@@ -69,10 +66,10 @@ bool FieldReader::Next() {
   if (left_.empty() || !good_) return false;
   uint64_t tag = 0;
   if (!ReadVarint(&tag) || tag > UINT32_MAX) return good_ = false;
-  number_ = WireFormatLite::GetTagFieldNumber(static_cast<uint32_t>(tag));
-  const auto type = static_cast<unsigned>(tag & 7U);
-  delimited_ = type == WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
-  if (number_ == 0 || (!delimited_ && type != WireFormatLite::WIRETYPE_VARINT)) {
+  number_ = TagNumber(static_cast<uint32_t>(tag));
+  const WireType type = TagType(static_cast<uint32_t>(tag));
+  delimited_ = type == WireType::kDelimited;
+  if (number_ == 0 || (!delimited_ && type != WireType::kVarint)) {
     return good_ = false;
   }
   if (!ReadVarint(&value_)) return false;

@@ -1,7 +1,6 @@
 #include "proto/codec/wire_write.h"
 
 #include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/wire_format_lite.h>
 
 #include <array>
 #include <cstddef>
@@ -25,11 +24,11 @@
 #include "lossd/v1/tensor.pb.h"
 #include "proto/codec/summary_codec.h"
 #include "proto/codec/tensor_codec.h"
+#include "proto/codec/wire_tag.h"
 
 namespace lossd {
 namespace {
 
-using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedOutputStream;
 
 // Those that write into memory, which has room, return where they end. A small answer's time is
@@ -41,19 +40,19 @@ constexpr size_t kMostSum =
     3 * kMostVarint + ExactSum<double>::kMostUnitBytes + size_t{3} * 2 * kMostVarint;
 constexpr size_t kMostCounted = 2 * (kMostSum + 2 * kMostVarint) + size_t{4} * 2 * kMostVarint;
 
-uint8_t* WriteTag(int number, WireFormatLite::WireType type, uint8_t* at) {
-  return CodedOutputStream::WriteVarint32ToArray(WireFormatLite::MakeTag(number, type), at);
+uint8_t* WriteTag(int number, WireType type, uint8_t* at) {
+  return CodedOutputStream::WriteVarint32ToArray(MakeTag(number, type), at);
 }
 
 /// As in proto3, 0 is not written.
 uint8_t* WriteCount(int number, uint64_t value, uint8_t* at) {
   if (value == 0) return at;
-  at = WriteTag(number, WireFormatLite::WIRETYPE_VARINT, at);
+  at = WriteTag(number, WireType::kVarint, at);
   return CodedOutputStream::WriteVarint64ToArray(value, at);
 }
 
 uint8_t* WritePrefix(int number, size_t size, uint8_t* at) {
-  at = WriteTag(number, WireFormatLite::WIRETYPE_LENGTH_DELIMITED, at);
+  at = WriteTag(number, WireType::kDelimited, at);
   return CodedOutputStream::WriteVarint64ToArray(size, at);
 }
 
