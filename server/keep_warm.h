@@ -3,6 +3,7 @@
 #define LOSSD_SERVER_KEEP_WARM_H_
 
 #include <grpcpp/server.h>
+#include <grpcpp/version_info.h>
 
 #include <condition_variable>
 #include <memory>
@@ -15,6 +16,9 @@ namespace lossd {
 /// threads of gRPC 1.51 sleep 100 ms at a time, and the next call would wait 20 to 60 ms for them.
 class KeepWarm {
  public:
+  /// Whether this gRPC needs it: 1.51 is what was measured, and later ones poll otherwise.
+  static constexpr bool kNeeded = GRPC_CPP_VERSION_MAJOR == 1 && GRPC_CPP_VERSION_MINOR <= 51;
+
   /// `server` must live until this is destroyed, and be shut down only then.
   explicit KeepWarm(grpc::Server* server);
   ~KeepWarm();

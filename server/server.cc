@@ -187,7 +187,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::StartWith(const ServerOptions& o
   // A serving status for the full service name; gRPC itself answers for the empty one.
   server->parts_->server->GetHealthCheckService()->SetServingStatus(
       v1::LossService::service_full_name(), true);
-  server->parts_->keep_warm = std::make_unique<KeepWarm>(server->parts_->server.get());
+  if constexpr (KeepWarm::kNeeded) {
+    server->parts_->keep_warm = std::make_unique<KeepWarm>(server->parts_->server.get());
+  }
   return server;
 }
 
