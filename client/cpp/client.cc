@@ -23,6 +23,7 @@
 #include "core/problem/error.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "lossd/v1/service.grpc.pb.h"
+#include "lossd/v1/service.pb.h"
 #include "proto/codec/status_bridge.h"
 #include "proto/codec/summary_codec.h"
 
@@ -44,6 +45,22 @@ void Tensor::Clear() {
 }
 
 namespace {
+
+ServerInfo FromWire(const v1::GetServerInfoResponse& wire) {
+  const v1::Limits& limits = wire.limits();
+  return {.version = wire.version(),
+          .instruction_set = wire.instruction_set(),
+          .threads = wire.threads(),
+          .shared_memory = wire.shared_memory(),
+          .limits = {.max_message_bytes = limits.max_message_bytes(),
+                     .max_rank = limits.max_rank(),
+                     .max_classes = limits.max_classes(),
+                     .max_positions = limits.max_positions(),
+                     .max_label_bytes = limits.max_label_bytes(),
+                     .max_stream_skew_bytes = limits.max_stream_skew_bytes(),
+                     .stream_window_bytes = limits.stream_window_bytes(),
+                     .max_memory_bytes = limits.max_memory_bytes()}};
+}
 
 /// Tensors that are more than this go by stream.
 constexpr uint64_t kUnaryBytes = uint64_t{1} << 20U;
@@ -94,13 +111,13 @@ class GrpcClient final : public Client {
     return DecodeSummary(response.summary(), "summary");
   }
 
-  absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo() override {
+  absl::StatusOr<ServerInfo> GetServerInfo() override {
     v1::GetServerInfoResponse response;
     grpc::ClientContext context;
     Prepare(&context);
     LOSSD_RETURN_IF_ERROR(FromGrpc(stub_->GetServerInfo(&context, {}, &response)));
     limit_.Learn(response);
-    return response;
+    return FromWire(response);
   }
 
   absl::Status CheckHealth(const std::string& service) override {

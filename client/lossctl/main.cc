@@ -28,20 +28,20 @@ using Json = nlohmann::ordered_json;
 absl::StatusOr<std::string> RunInfo(bool as_json, lossd::Client* client) {
   const auto info = client->GetServerInfo();
   if (!info.ok()) return info.status();
-  const auto& limits = info->limits();
-  const Json json = {{"version", info->version()},
-                     {"instruction_set", info->instruction_set()},
-                     {"threads", info->threads()},
-                     {"shared_memory", info->shared_memory()},
+  const lossd::ServerLimits& limits = info->limits;
+  const Json json = {{"version", info->version},
+                     {"instruction_set", info->instruction_set},
+                     {"threads", info->threads},
+                     {"shared_memory", info->shared_memory},
                      {"limits",
-                      {{"max_message_bytes", limits.max_message_bytes()},
-                       {"max_rank", limits.max_rank()},
-                       {"max_classes", limits.max_classes()},
-                       {"max_positions", limits.max_positions()},
-                       {"max_label_bytes", limits.max_label_bytes()},
-                       {"max_stream_skew_bytes", limits.max_stream_skew_bytes()},
-                       {"stream_window_bytes", limits.stream_window_bytes()},
-                       {"max_memory_bytes", limits.max_memory_bytes()}}}};
+                      {{"max_message_bytes", limits.max_message_bytes},
+                       {"max_rank", limits.max_rank},
+                       {"max_classes", limits.max_classes},
+                       {"max_positions", limits.max_positions},
+                       {"max_label_bytes", limits.max_label_bytes},
+                       {"max_stream_skew_bytes", limits.max_stream_skew_bytes},
+                       {"stream_window_bytes", limits.stream_window_bytes},
+                       {"max_memory_bytes", limits.max_memory_bytes}}}};
   if (as_json) return json.dump() + "\n";
   std::string text;
   for (const auto& [key, value] : json.items()) {

@@ -55,7 +55,7 @@ TEST(CppClientRetry, ReplaysAllButFunctions) {
   auto client = Client::Connect(address);
   const auto info = (*client)->GetServerInfo();
   ASSERT_TRUE(info.ok()) << info.status();
-  EXPECT_EQ(info->version(), "3rd");
+  EXPECT_EQ(info->version, "3rd");
   EXPECT_EQ(service.calls, 3);
 
   // Four attempts, and no fifth.

@@ -319,10 +319,10 @@ TEST_F(ServiceTest, InfoSaysTheLimits) {
   auto client = Client::Connect(server_.unix_address());
   const auto info = (*client)->GetServerInfo();
   ASSERT_TRUE(info.ok()) << info.status();
-  EXPECT_EQ(info->limits().max_message_bytes(), uint64_t{4} << 20U);
-  EXPECT_EQ(info->threads(), 2U);
-  EXPECT_FALSE(info->version().empty());
-  EXPECT_FALSE(info->shared_memory());
+  EXPECT_EQ(info->limits.max_message_bytes, uint64_t{4} << 20U);
+  EXPECT_EQ(info->threads, 2U);
+  EXPECT_FALSE(info->version.empty());
+  EXPECT_FALSE(info->shared_memory);
 }
 
 TEST_F(ServiceTest, Health) {

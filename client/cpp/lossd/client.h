@@ -32,7 +32,6 @@
 #include "core/problem/dtype.h"
 #include "core/problem/tensor.h"
 #include "core/sums/summary.h"
-#include "lossd/v1/service.pb.h"
 
 namespace lossd {
 
@@ -131,6 +130,27 @@ struct LossResult {
   Summary summary;
 };
 
+/// Limits of a server. What passes one is RESOURCE_EXHAUSTED.
+struct ServerLimits {
+  uint64_t max_message_bytes = 0;  ///< Of one received message; larger tensors go by stream.
+  uint32_t max_rank = 0;           ///< Dimensions of a tensor.
+  int64_t max_classes = 0;
+  int64_t max_positions = 0;
+  uint64_t max_label_bytes = 0;        ///< Of the class indices that a stream stores.
+  uint64_t max_stream_skew_bytes = 0;  ///< By which one tensor of a stream may be ahead of another.
+  uint64_t stream_window_bytes = 0;    ///< Of input that a stream holds at once.
+  uint64_t max_memory_bytes = 0;       ///< Of all calls in flight.
+};
+
+/// What a server says of itself.
+struct ServerInfo {
+  std::string version;          ///< "major.minor.patch"
+  std::string instruction_set;  ///< Such as "AVX2"; results do not depend on it.
+  uint32_t threads = 0;         ///< Of its workers.
+  bool shared_memory = false;   ///< Whether tensors may be references to shared memory.
+  ServerLimits limits;
+};
+
 struct ClientOptions {
   /// Sent as "authorization: Bearer TOKEN"; only ever over TLS or a Unix socket.
   std::string token;
@@ -161,7 +181,7 @@ class Client {
   virtual absl::Status EvaluateInto(const LossRequest& request, LossResult* result) = 0;
   /// Merges the summaries of shards, exactly.
   virtual absl::StatusOr<Summary> Combine(absl::Span<const Summary> summaries) = 0;
-  virtual absl::StatusOr<v1::GetServerInfoResponse> GetServerInfo() = 0;
+  virtual absl::StatusOr<ServerInfo> GetServerInfo() = 0;
   /// OK where the service is SERVING, UNAVAILABLE where it says otherwise. An empty name asks
   /// whether the server is alive, "lossd.v1.LossService" whether it is ready.
   virtual absl::Status CheckHealth(const std::string& service) = 0;
