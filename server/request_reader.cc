@@ -13,6 +13,7 @@
 #include "core/problem/error.h"
 #include "core/problem/plan.h"
 #include "lossd/v1/service.pb.h"
+#include "proto/codec/criterion_codec.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/request_form.h"
 #include "proto/codec/wire_read.h"
@@ -63,7 +64,7 @@ absl::StatusOr<IncomingRequest> Parse(const v1::EvaluateRequest& request,
                                       absl::string_view encoded, const PlanLimits& limits,
                                       RequestForms* forms, MemoryBudget::Reservation* held) {
   // The plan widens weights to doubles, four times the bytes of halves.
-  const size_t weight_bytes = request.criterion().cross_entropy().weight().raw().size();
+  const size_t weight_bytes = RawWeightBytes(request.criterion());
   if (weight_bytes > 0) LOSSD_RETURN_IF_ERROR(held->Grow(SaturatingMultiply(weight_bytes, 4)));
   auto parsed = ParseRequest(request, limits);
   if (!parsed.ok()) return parsed.status();

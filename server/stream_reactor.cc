@@ -19,6 +19,7 @@
 #include "absl/time/time.h"
 #include "core/problem/error.h"
 #include "lossd/v1/service.pb.h"
+#include "proto/codec/criterion_codec.h"
 #include "proto/codec/lend.h"
 #include "proto/codec/problem_codec.h"
 #include "proto/codec/stream_codec.h"
@@ -174,7 +175,7 @@ class StreamReactor final : public CallReactor {
     };
     v1::EvaluateStreamHeader header;
     LOSSD_RETURN_IF_ERROR(ParseMessage(fields.Joined(kHeader), "header", &header, admit));
-    const size_t weight_bytes = header.criterion().cross_entropy().weight().raw().size();
+    const size_t weight_bytes = RawWeightBytes(header.criterion());
     LOSSD_RETURN_IF_ERROR(held->Grow(SaturatingMultiply(weight_bytes, 4)));
     return Open(header);
   }

@@ -1,5 +1,6 @@
 #include "proto/codec/criterion_codec.h"
 
+#include <cstddef>
 #include <variant>
 
 #include "absl/status/status.h"
@@ -124,6 +125,11 @@ const v1::Tensor* FindWeight(const v1::Criterion& wire) {
     if (message.has_weight()) weight = &message.weight();
   }).IgnoreError();
   return weight;
+}
+
+size_t RawWeightBytes(const v1::Criterion& wire) {
+  const v1::Tensor* const weight = FindWeight(wire);
+  return weight == nullptr ? 0 : weight->raw().size();
 }
 
 v1::Tensor* MutableWeight(v1::Criterion* wire) {

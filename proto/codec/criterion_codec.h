@@ -2,6 +2,8 @@
 #ifndef LOSSD_PROTO_CODEC_CRITERION_CODEC_H_
 #define LOSSD_PROTO_CODEC_CRITERION_CODEC_H_
 
+#include <cstddef>
+
 #include "absl/status/status.h"
 #include "core/problem/criterion.h"
 #include "lossd/v1/criterion.pb.h"
@@ -18,6 +20,8 @@ void ToWire(const Criterion& criterion, v1::Criterion* wire);
 
 /// The weight; null where the message has none.
 const v1::Tensor* FindWeight(const v1::Criterion& wire);
+/// Bytes of the weight's data where they are raw; 0 otherwise.
+size_t RawWeightBytes(const v1::Criterion& wire);
 /// The weight, made where the message has none. REQUIRES: its kind is set.
 v1::Tensor* MutableWeight(v1::Criterion* wire);
 
