@@ -56,9 +56,9 @@ struct Job : std::enable_shared_from_this<Job> {
     }
   }
 
-  /// A client that has its answer finds what its request took of the budget free. The memory
-  /// follows when this job goes, at once, which the answer need not wait for; but a job that lends
-  /// its outputs lives until they are sent.
+  /// Gives the reservation back before the answer, so that the client's next call is admitted. The
+  /// memory itself is freed with this job, right after; a job that lends its outputs lives until
+  /// they are sent.
   void End(absl::Status status, std::vector<grpc::Slice> response, bool lent) {
     if (lent) {
       evaluation.Release();

@@ -1,6 +1,5 @@
-// Evaluate calls from the client's side. Who calls again and again calls alike: what was checked
-// and encoded of a request once is not again, for one that differs in the values of its tensors
-// only.
+// Evaluate calls from the client's side. The validated, encoded head of a request is cached:
+// repeated calls that differ only in tensor values reuse it.
 #ifndef LOSSD_CLIENT_CPP_UNARY_CALL_H_
 #define LOSSD_CLIENT_CPP_UNARY_CALL_H_
 

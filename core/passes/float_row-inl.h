@@ -33,15 +33,16 @@ namespace lossd::HWY_NAMESPACE {
 constexpr size_t kSpan = 16 * kChunk;  ///< Classes whose sum and maximum are kept apart.
 constexpr float kRange = 1024.0F;      ///< Greatest |maximum| that is served here.
 
-/// What a span of classes adds up to, by virtual lanes.
+/// Sums of a span of classes, by virtual lanes.
 struct SpanSum {
   HWY_ALIGN double lanes[kBlock];
   HWY_ALIGN float maxima[kBlock];
   float max;
 };
 
-/// What adds up more than exponentials has AddSpan(begin, end, top), called for one span after the
-/// other while it lies in the first-level cache; `top` is the maximum so far, if not far below 0.
+/// A companion accumulates further sums in the same pass: AddSpan(begin, end, top) is called once
+/// for each span, in order, while the span lies in the first-level cache. `top` is the maximum so
+/// far, if not far below 0. This one accumulates nothing.
 struct NoCompanion {
   HWY_INLINE void AddSpan(size_t /*begin*/, size_t /*end*/, float /*top*/) {}
 };

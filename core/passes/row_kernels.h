@@ -20,16 +20,15 @@
 
 namespace lossd {
 
-/// What the passes in float32 find out about a row.
+/// Facts that the passes in float32 find about a row.
 struct FloatRowStats {
   bool in_range = false;  ///< False: NaN, +inf, all -inf, or |max| > 1024; the rest is not set.
   float max = 0;
   double tail = 0;           ///< Sum of exp(x_c - max) over all classes but one that has it.
   double log_norm = 0;       ///< log(1 + tail)
-  double kept_scale = 1;     ///< What kept exponentials are multiplied by to be relative to that k.
-  double max_mantissa = 1;   ///< exp(max) 2^-k, with the k that exponentials are kept relative to,
-                             ///< times the factor that those carry.
-  int32_t max_exponent = 0;  ///< That k.
+  double kept_scale = 1;     ///< Makes kept exponentials relative to 2^max_exponent.
+  double max_mantissa = 1;   ///< exp(max) 2^-max_exponent, times the factor of exponentials.
+  int32_t max_exponent = 0;  ///< The power of two that exponentials are relative to.
 };
 
 /// Rows that are analyzed together at most, so that what follows each one's sum, a long chain of

@@ -24,19 +24,19 @@
 HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 
-/// What is found out about a share's positions beside TileNumbers.
+/// Facts about the positions of a share, beside TileNumbers.
 struct SoftNumbers {
   HWY_ALIGN double below[kShare];       ///< Sum of m_c (max - x_c) without a label's own mass.
   HWY_ALIGN double spread[kShare];      ///< Sum of those masses.
   HWY_ALIGN double own[kShare];         ///< A label's own mass; 0 with probabilities.
-  HWY_ALIGN double top_mass[kShare];    ///< The maximum's class has of `spread`,
-  HWY_ALIGN double label_mass[kShare];  ///< and the label's.
+  HWY_ALIGN double top_mass[kShare];    ///< Spread mass of the class that holds the maximum.
+  HWY_ALIGN double label_mass[kShare];  ///< Spread mass of the label's class.
   HWY_ALIGN double scale[kShare];       ///< 0 without a label.
-  HWY_ALIGN double factor[kShare];      ///< What the exponentials are to be multiplied by.
+  HWY_ALIGN double factor[kShare];      ///< Multiplies the exponentials.
   HWY_ALIGN float top_entry[kShare];    ///< The gradient of the maximum.
 };
 
-/// What one class has of the masses that are spread, in one vector of positions.
+/// The spread mass of one class, in one vector of positions.
 template <bool kProbabilities>
 HWY_INLINE Halves SpreadMass(const FloatTile& tile, size_t c, size_t at) {
   Halves mass(tile.smooth);

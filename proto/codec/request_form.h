@@ -1,5 +1,5 @@
-// The form of a request: all of its message but the values of its tensors. Who evaluates again and
-// again sends one form, and what was found of it once need not be found again.
+// The form of a request: all of its message but the values of its tensors. The requests of a
+// training loop have one form; their plan is cached under it.
 #ifndef LOSSD_PROTO_CODEC_REQUEST_FORM_H_
 #define LOSSD_PROTO_CODEC_REQUEST_FORM_H_
 
