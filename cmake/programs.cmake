@@ -1,4 +1,4 @@
-# What the server and lossctl need beside the libraries.
+# Packages that the server and lossctl need beside those of the libraries.
 find_package(spdlog REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)

@@ -25,6 +25,7 @@
 #include "proto/codec/summary_codec.h"
 #include "proto/codec/tensor_codec.h"
 #include "proto/codec/wire_check.h"
+#include "proto/codec/wire_tag.h"
 #include "server/engine/memory_budget.h"
 #include "server/engine/worker_pool.h"
 #include "server/message_io.h"
@@ -91,7 +92,8 @@ class CombineJob : public std::enable_shared_from_this<CombineJob> {
     // Gives back to the reader what it has not consumed.
     CodedInputStream input(&reader_);
     for (int i = 0; i < most; ++i) {
-      constexpr uint32_t kTag = v1::CombineRequest::kSummariesFieldNumber << 3U | 2U;
+      constexpr uint32_t kTag =
+          MakeTag(v1::CombineRequest::kSummariesFieldNumber, WireType::kDelimited);
       const uint32_t tag = input.ReadTag();
       if (tag == 0) {
         if (!input.ConsumedEntireMessage()) return Malformed();
@@ -110,7 +112,7 @@ class CombineJob : public std::enable_shared_from_this<CombineJob> {
     grpc::ProtoBufferReader reader(&request);
     const auto checked = CheckWire(&reader, *v1::CombineRequest::descriptor(), "");
     if (!checked.ok()) return checked.status();
-    return UnknownField("", *v1::CombineRequest::descriptor(), static_cast<int>(tag >> 3U));
+    return UnknownField("", *v1::CombineRequest::descriptor(), TagNumber(tag));
   }
 
   absl::Status MergeNext(CodedInputStream* input) {

@@ -18,7 +18,7 @@ namespace lossd {
 
 enum class Reduction : uint8_t { kMean, kSum, kNone };
 
-/// What `mean` gives where no position counts.
+/// The mean where no position counts.
 enum class EmptyMean : uint8_t { kNaN, kZero };
 
 /// The losses.
@@ -41,7 +41,7 @@ struct Criterion {
   /// 0 for a kind that has none.
   [[nodiscard]] double label_smoothing() const;
 
-  /// Of the kind's field in the protocol, such as "cross_entropy".
+  /// The name of the kind's field in the protocol, such as "cross_entropy".
   [[nodiscard]] absl::string_view kind_name() const;
   /// The path of a field of the kind: "criterion.cross_entropy.weight" for "weight".
   [[nodiscard]] std::string PathOf(absl::string_view field) const;

@@ -11,7 +11,7 @@ namespace lossd {
 
 /// Cross-entropy between logits and class indices or class probabilities.
 struct CrossEntropy : ClassOptions {
-  /// Of its field in the protocol.
+  /// The name of its field in the protocol.
   static constexpr absl::string_view kName = "cross_entropy";
 
   /// In [0, 1]: share of the target mass that is spread evenly over all classes.
@@ -20,7 +20,7 @@ struct CrossEntropy : ClassOptions {
   bool operator==(const CrossEntropy&) const = default;
 };
 
-/// What this kind alone asks for; see CheckCriterion.
+/// Checks that this kind alone needs; see CheckCriterion.
 inline absl::Status CheckKind(const CrossEntropy& kind, TargetKind target) {
   if (!(kind.label_smoothing >= 0.0 && kind.label_smoothing <= 1.0)) {
     return InvalidField("criterion.cross_entropy.label_smoothing", "LABEL_SMOOTHING_RANGE",

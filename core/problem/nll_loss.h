@@ -11,13 +11,13 @@ namespace lossd {
 
 /// Negative log-likelihood of class indices, given log-probabilities: -w_y x_y.
 struct NllLoss : ClassOptions {
-  /// Of its field in the protocol.
+  /// The name of its field in the protocol.
   static constexpr absl::string_view kName = "nll_loss";
 
   bool operator==(const NllLoss&) const = default;
 };
 
-/// What this kind alone asks for; see CheckCriterion.
+/// Checks that this kind alone needs; see CheckCriterion.
 inline absl::Status CheckKind(const NllLoss& /*kind*/, TargetKind target) {
   if (target == TargetKind::kClassIndex) return absl::OkStatus();
   return InvalidField("target.dtype", "DTYPE_MISMATCH",

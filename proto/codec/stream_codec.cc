@@ -54,7 +54,7 @@ absl::Status WireFields::Read(google::protobuf::io::ZeroCopyInputStream* from,
     const auto* const field = number < kFields ? kind.FindFieldByNumber(number) : nullptr;
     const bool delimited = TagType(tag) == WireType::kDelimited;
     if (field == nullptr || !delimited) {
-      if (number == 0 || !SkipField(&input, tag)) return malformed();
+      if (!SkipField(&input, tag)) return malformed();
       if (unknown == Unknown::kSkip) continue;
       return field == nullptr ? UnknownField("", kind, number) : malformed();
     }

@@ -68,7 +68,7 @@ class WireChecker {
       const FieldDescriptor* const field = kind.FindFieldByNumber(number);
       if (field == nullptr) {
         // Garbage is told from a later client's field as far as that can be: it ends too early.
-        if (number == 0 || !SkipField(&input_, tag)) return Malformed(kind, place);
+        if (!SkipField(&input_, tag)) return Malformed(kind, place);
         return UnknownField(PathOf(place), kind, number);
       }
       const int64_t index = field->is_repeated() ? elements++ : -1;

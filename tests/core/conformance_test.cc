@@ -1,6 +1,11 @@
 // Every conformance vector through the core.
 #include <gtest/gtest.h>
 
+#include <cstddef>
+#include <map>
+#include <string>
+
+#include "core/problem/criterion.h"
 #include "tests/support/problem.h"
 #include "tests/support/vectors.h"
 
@@ -16,6 +21,14 @@ TEST(CoreConformance, EveryVector) {
     ++cases;
   }
   EXPECT_GE(cases, 600U);
+}
+
+TEST(CoreConformance, EveryCriterionHasVectors) {
+  std::map<std::string, size_t> counts;
+  for (const Vector& vector : AllVectors()) {
+    ++counts[std::string(vector.problem.criterion.kind_name())];
+  }
+  for (const std::string& name : KindNames()) EXPECT_GE(counts[name], 100U) << name;
 }
 
 // A control: the comparison notices an answer that is off by a little.

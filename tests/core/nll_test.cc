@@ -64,7 +64,7 @@ TEST(Nll, CountsByRank) {
       Nll(DType::kFloat32, {4, 3}, {-1, -2, -3, -2, -1, -1, -2, -1, -1, -1, nan, -5}, {0, 1, 2, 0});
   problem.outputs.top_k = 2;
   const auto results = *RunBatch(problem);
-  // Of equal ones the first ranks first; a row with NaN has no ranks.
+  // The first one of equal log-probabilities ranks first; a row with NaN has no ranks.
   EXPECT_EQ(results.summary.correct, 2U);
   EXPECT_EQ(results.summary.correct_top_k, 3U);
 }
@@ -78,8 +78,7 @@ TEST(Nll, LogSumExpOfLogProbabilitiesIsZero) {
   EXPECT_NEAR(values[1], 1 + std::log(2), 1e-15);
 }
 
-// Of weights that are 1 and of log-probabilities: the loss of cross-entropy, and what its weight's
-// gradient is.
+// Cross-entropy of log-probabilities has the same loss, and the same gradient of the weight.
 TEST(Nll, IsCrossEntropyOfLogProbabilities) {
   std::mt19937_64 random(5);
   std::uniform_real_distribution<double> logit(-4, 4);

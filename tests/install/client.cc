@@ -1,4 +1,5 @@
-// A project that calls a server, which is its argument.
+// A project that calls a server, which is its argument. Its code has a warning that would be an
+// error, were lossd's own options to reach it.
 #include <lossd/client.h>
 
 #include <cmath>
@@ -6,8 +7,8 @@
 #include <cstdio>
 #include <vector>
 
-#ifdef GOOGLE_PROTOBUF_VERSION
-#error "lossd/client.h brings Protobuf with it"
+#if defined(GOOGLE_PROTOBUF_VERSION) || defined(GRPCPP_CHANNEL_H) || defined(GRPC_GRPC_H)
+#error "lossd/client.h brings Protobuf or gRPC with it"
 #endif
 
 int main(int argc, char** argv) {
@@ -25,6 +26,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   const double loss = result->loss.As<double>()[0];
-  std::printf("loss %.15g\n", loss);
+  const float narrow = loss;  // -Wconversion
+  std::printf("loss %.7g\n", narrow);
   return std::abs(loss - (std::log(2) + std::log(4.0 / 3)) / 2) < 1e-15 ? 0 : 1;
 }

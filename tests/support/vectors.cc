@@ -60,7 +60,7 @@ Vector Parse(const Json& json) {
   problem.criterion.reduction = reduction == "none"  ? Reduction::kNone
                                 : reduction == "sum" ? Reduction::kSum
                                                      : Reduction::kMean;
-  problem.criterion.kind = *KindNamed(json.value("criterion", "cross_entropy"));
+  problem.criterion.kind = KindNamed(json.value("criterion", "cross_entropy")).value();
   ClassOptions& options = problem.criterion.class_options();
   if (json.contains("class_axis")) options.class_axis = json["class_axis"].get<int>();
   if (json.contains("ignore_index")) options.ignore_index = json["ignore_index"].get<int64_t>();

@@ -130,23 +130,23 @@ struct LossResult {
   Summary summary;
 };
 
-/// Limits of a server. What passes one is RESOURCE_EXHAUSTED.
+/// Limits of a server. A call that passes one gets RESOURCE_EXHAUSTED.
 struct ServerLimits {
-  uint64_t max_message_bytes = 0;  ///< Of one received message; larger tensors go by stream.
+  uint64_t max_message_bytes = 0;  ///< Size of one received message; larger tensors go by stream.
   uint32_t max_rank = 0;           ///< Dimensions of a tensor.
   int64_t max_classes = 0;
   int64_t max_positions = 0;
-  uint64_t max_label_bytes = 0;        ///< Of the class indices that a stream stores.
-  uint64_t max_stream_skew_bytes = 0;  ///< By which one tensor of a stream may be ahead of another.
-  uint64_t stream_window_bytes = 0;    ///< Of input that a stream holds at once.
-  uint64_t max_memory_bytes = 0;       ///< Of all calls in flight.
+  uint64_t max_label_bytes = 0;        ///< Class indices that a stream stores.
+  uint64_t max_stream_skew_bytes = 0;  ///< Lead of one tensor of a stream over another.
+  uint64_t stream_window_bytes = 0;    ///< Input that a stream holds at once.
+  uint64_t max_memory_bytes = 0;       ///< All calls in flight together.
 };
 
-/// What a server says of itself.
+/// The description that a server gives of itself.
 struct ServerInfo {
   std::string version;          ///< "major.minor.patch"
   std::string instruction_set;  ///< Such as "AVX2"; results do not depend on it.
-  uint32_t threads = 0;         ///< Of its workers.
+  uint32_t threads = 0;         ///< Number of its workers.
   bool shared_memory = false;   ///< Whether tensors may be references to shared memory.
   ServerLimits limits;
 };
