@@ -1,15 +1,10 @@
 #include "server/call_reactor.h"
 
-#include <grpcpp/server_context.h>
 #include <grpcpp/support/byte_buffer.h>
 
-#include <array>
-#include <atomic>
 #include <chrono>
-#include <cstddef>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -19,51 +14,13 @@
 #include "server/final_status.h"
 
 namespace lossd {
-namespace {
 
-class Refusal final : public RawReactor {
- public:
-  /// One that memory was put by for; null where it is in use.
-  static Refusal* Spare() noexcept {
-    if (spare_used_.exchange(true)) return nullptr;
-    return new (spare_.data()) Refusal();
-  }
-
-  void OnDone() override {
-    if (static_cast<void*>(this) != spare_.data()) {
-      delete this;
-      return;
-    }
-    this->~Refusal();
-    spare_used_ = false;
-  }
-
- private:
-  static constexpr size_t kBytes = 1024;
-  alignas(std::max_align_t) static std::array<std::byte, kBytes> spare_;
-  static std::atomic<bool> spare_used_;
-};
-
-alignas(std::max_align_t) std::array<std::byte, Refusal::kBytes> Refusal::spare_;
-std::atomic<bool> Refusal::spare_used_ = false;
-static_assert(sizeof(Refusal) <= 1024);
-
-}  // namespace
-
-RawReactor* NewRefusal(grpc::CallbackServerContext* call) noexcept {
-  auto* refusal = new (std::nothrow) Refusal();
-  if (refusal == nullptr) refusal = Refusal::Spare();
-  if (refusal != nullptr) refusal->Finish(FinalStatus(call, OutOfMemoryOrCode()));
-  return refusal;
-}
-
-void CallReactor::Start(std::shared_ptr<CallReactor> self) {
+void CallReactor::Start() {
   clock_ = context_.watch->NewClock([weak = weak_from_this()] {
     if (const auto held = weak.lock()) held->OnIdle();
   });
   SetClock(context_.header_wait);
-  self_ = std::move(self);
-  StartSendInitialMetadata();
+  call_->SendInitialMetadata();
   React([](auto* /*lock*/) {});
 }
 
@@ -102,12 +59,9 @@ void CallReactor::OnCancel() {
 }
 
 void CallReactor::OnDone() {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    incoming_.Clear();
-    Release();
-  }
-  self_.reset();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  incoming_.Clear();
+  Release();
 }
 
 void CallReactor::OnIdle() {
@@ -128,12 +82,12 @@ void CallReactor::OnIdle() {
 void CallReactor::Read() {
   reading_ = true;
   incoming_.Clear();
-  StartRead(&incoming_);
+  call_->Read(&incoming_);
 }
 
-void CallReactor::Write(const grpc::ByteBuffer* message) {
+void CallReactor::Write(const grpc::ByteBuffer& message) {
   writing_ = true;
-  StartWrite(message);
+  call_->Write(message);
 }
 
 void CallReactor::EndEarly(absl::Status status) {
@@ -147,7 +101,7 @@ void CallReactor::End(const absl::Status& status) {
   clock_->Stop();
   // Before the peer learns of the end and begins another call.
   Release();
-  Finish(FinalStatus(call_, status));
+  call_->Finish(status);
 }
 
 void CallReactor::Pump() {

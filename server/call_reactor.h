@@ -2,9 +2,7 @@
 #ifndef LOSSD_SERVER_CALL_REACTOR_H_
 #define LOSSD_SERVER_CALL_REACTOR_H_
 
-#include <grpcpp/server_context.h>
 #include <grpcpp/support/byte_buffer.h>
-#include <grpcpp/support/server_callback.h>
 
 #include <chrono>
 #include <memory>
@@ -15,19 +13,18 @@
 #include "server/engine/call_counter.h"
 #include "server/engine/idle_watch.h"
 #include "server/request_evaluation.h"
+#include "server/rpc/call.h"
+#include "server/rpc/reactor.h"
 
 namespace lossd {
 
-using RawReactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
-
-/// A stream that owns itself until the call is over. At most one read and one write are under way,
-/// and nothing is started after the end: gRPC 1.51 aborts the process otherwise. Whatever ends the
-/// call, what it holds is let go of there, not with the reactor, which work under way may keep.
-class CallReactor : public RawReactor, public std::enable_shared_from_this<CallReactor> {
+/// A stream. At most one read and one write are under way, and nothing is started after the end:
+/// gRPC 1.51 aborts the process otherwise. Whatever ends the call, what it holds is let go of
+/// there, not with the reactor, which work under way may keep.
+class CallReactor : public Reactor, public std::enable_shared_from_this<CallReactor> {
  public:
   /// Sends the initial metadata, for which some clients wait before they send, and begins.
-  void Start(std::shared_ptr<CallReactor> self);
-
+  void Start() final;
   void OnReadDone(bool ok) final;
   void OnWriteDone(bool ok) final;
   void OnCancel() final;
@@ -35,7 +32,7 @@ class CallReactor : public RawReactor, public std::enable_shared_from_this<CallR
 
  protected:
   /// `context` must outlive the server.
-  CallReactor(const EvaluationContext& context, grpc::CallbackServerContext* call)
+  CallReactor(const EvaluationContext& context, Call* call)
       : context_(context), counted_(context.calls), call_(call) {}
 
   // What the kinds of streams do. All are called with mutex_ held.
@@ -73,8 +70,7 @@ class CallReactor : public RawReactor, public std::enable_shared_from_this<CallR
 
   // With mutex_ held:
   void Read();
-  /// `message` must stay until Written, or Release.
-  void Write(const grpc::ByteBuffer* message);
+  void Write(const grpc::ByteBuffer& message);
   /// The call ends with `status`, no answer more, as soon as no write is under way. The first one
   /// counts.
   void EndEarly(absl::Status status);
@@ -98,8 +94,7 @@ class CallReactor : public RawReactor, public std::enable_shared_from_this<CallR
   void OnIdle();
 
   const CallCounter::Handle counted_;
-  grpc::CallbackServerContext* const call_;
-  std::shared_ptr<CallReactor> self_;
+  Call* const call_;
   std::shared_ptr<IdleWatch::Clock> clock_;
   grpc::ByteBuffer incoming_;
   absl::Status early_;
@@ -108,22 +103,6 @@ class CallReactor : public RawReactor, public std::enable_shared_from_this<CallR
   bool writing_ = false;
   bool finished_ = false;
 };
-
-/// Ends a call for which there is no memory.
-RawReactor* NewRefusal(grpc::CallbackServerContext* call) noexcept;
-
-/// A reactor of a class derived from CallReactor.
-template <typename Reactor>
-RawReactor* NewCallReactor(const EvaluationContext& context, grpc::CallbackServerContext* call) {
-  try {
-    auto reactor = std::make_shared<Reactor>(context, call);
-    reactor->Start(reactor);
-    return reactor.get();
-  } catch (const std::bad_alloc&) {
-    // To gRPC it would be a method that is not implemented.
-    return NewRefusal(call);
-  }
-}
 
 }  // namespace lossd
 

@@ -26,7 +26,7 @@ std::string Pushback(const absl::Status& status) {
 
 }  // namespace
 
-grpc::Status FinalStatus(grpc::CallbackServerContext* call, const absl::Status& status) noexcept {
+grpc::Status FinalStatus(grpc::ServerContextBase* call, const absl::Status& status) noexcept {
   if (status.ok()) return grpc::Status::OK;
   try {
     const std::string pushback = Pushback(status);

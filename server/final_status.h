@@ -16,7 +16,7 @@ inline constexpr char kRetryPushback[] = "grpc-retry-pushback-ms";
 /// The status to end `call` with, called once and right before its Finish: adds kRetryPushback to
 /// the trailing metadata where waiting helps, and where it never will. Does not throw: where memory
 /// does not suffice for the details, the code is left.
-grpc::Status FinalStatus(grpc::CallbackServerContext* call, const absl::Status& status) noexcept;
+grpc::Status FinalStatus(grpc::ServerContextBase* call, const absl::Status& status) noexcept;
 
 /// OutOfMemory(), or its code alone where memory does not suffice for the rest.
 absl::Status OutOfMemoryOrCode() noexcept;

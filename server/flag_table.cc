@@ -48,6 +48,8 @@ std::vector<FlagEntry> Times() {
        SecondCount{kMaxSeconds, true, [](Settings* s) { return &s->server.header_wait; }}},
       {"idle-stream", "Seconds that a stream may go without a byte read or written",
        SecondCount{kMaxSeconds, true, [](Settings* s) { return &s->server.idle_stream; }}},
+      {"message-wait", "Seconds that the message of a unary call may take",
+       SecondCount{kMaxSeconds, true, [](Settings* s) { return &s->server.message_wait; }}},
       {"max-connection-age", "Seconds after which a connection is asked to go",
        SecondCount{kMaxSeconds, true, [](Settings* s) { return &s->server.max_connection_age; }}},
       {"max-connection-age-grace", "Seconds that calls of such a connection may go on",

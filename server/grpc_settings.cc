@@ -17,11 +17,6 @@ namespace {
 /// end an honest one.
 constexpr uint64_t kLeastTransport = uint64_t{64} << 20U;
 
-/// What of the memory budget is gRPC's own.
-uint64_t TransportShare(uint64_t max_memory_bytes) {
-  return std::max(max_memory_bytes / 4, kLeastTransport);
-}
-
 /// The starting point of what was measured of gRPC 1.51.
 void ConfigureTransport(const ServerOptions& options, grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(static_cast<int>(
@@ -62,6 +57,10 @@ void ConfigureConnections(const ServerOptions& options, grpc::ServerBuilder* bui
 }
 
 }  // namespace
+
+uint64_t TransportShare(uint64_t max_memory_bytes) {
+  return std::max(max_memory_bytes / 4, kLeastTransport);
+}
 
 // Of a budget too small to share gRPC's least comes on top.
 uint64_t ComputingShare(uint64_t max_memory_bytes, int threads) {

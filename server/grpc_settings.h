@@ -11,6 +11,9 @@
 
 namespace lossd {
 
+/// What of the memory budget is gRPC's own.
+uint64_t TransportShare(uint64_t max_memory_bytes);
+
 /// What of the memory budget is left for computing; the rest is gRPC's own.
 uint64_t ComputingShare(uint64_t max_memory_bytes, int threads);
 

@@ -1,6 +1,5 @@
 #include "server/many_reactor.h"
 
-#include <grpcpp/server_context.h>
 #include <grpcpp/support/byte_buffer.h>
 
 #include <atomic>
@@ -25,6 +24,8 @@
 #include "server/message_io.h"
 #include "server/request_evaluation.h"
 #include "server/request_reader.h"
+#include "server/rpc/call.h"
+#include "server/rpc/reactor.h"
 
 namespace lossd {
 namespace {
@@ -54,8 +55,7 @@ grpc::ByteBuffer EncodeError(uint64_t id, const absl::Status& error) {
 
 class ManyReactor final : public CallReactor {
  public:
-  ManyReactor(const EvaluationContext& context, grpc::CallbackServerContext* call)
-      : CallReactor(context, call) {}
+  ManyReactor(const EvaluationContext& context, Call* call) : CallReactor(context, call) {}
 
  private:
   void Received(std::unique_lock<std::mutex>* lock) override {
@@ -80,7 +80,7 @@ class ManyReactor final : public CallReactor {
   }
 
   void Advance() override {
-    if (!writing() && !outbox_.empty()) Write(&outbox_.front());
+    if (!writing() && !outbox_.empty()) Write(outbox_.front());
     if (!reading() && !half_closed_ && outstanding_ < kMaxOutstanding) Read();
     if (half_closed_ && outstanding_ == 0) End(status_);
   }
@@ -140,8 +140,8 @@ class ManyReactor final : public CallReactor {
 
 }  // namespace
 
-RawReactor* NewManyReactor(const EvaluationContext& context, grpc::CallbackServerContext* call) {
-  return NewCallReactor<ManyReactor>(context, call);
+std::shared_ptr<Reactor> NewManyReactor(const EvaluationContext& context, Call* call) {
+  return std::make_shared<ManyReactor>(context, call);
 }
 
 }  // namespace lossd

@@ -63,6 +63,12 @@ absl::Status ParseMessage(const std::string& bytes, absl::string_view path,
   return CheckAndParse(&check, &parse, path, admit, message);
 }
 
+absl::Status ReadMessage(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite* message) {
+  BufferReader reader(bytes);
+  if (reader.status().ok() && message->ParseFromZeroCopyStream(&reader)) return absl::OkStatus();
+  return InvalidField("", "MALFORMED_MESSAGE", "expected an encoded ", message->GetTypeName());
+}
+
 uint64_t FindVarint(const grpc::ByteBuffer& bytes, int number) {
   BufferReader reader(bytes);
   return reader.status().ok() ? FindVarint(&reader, number) : 0;

@@ -31,6 +31,9 @@ absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Messa
 absl::Status ParseMessage(const std::string& bytes, absl::string_view path,
                           google::protobuf::Message* message, const AdmitParsed& admit = {});
 
+/// For messages that change no result: fields that this version does not know are left out.
+absl::Status ReadMessage(const grpc::ByteBuffer& bytes, google::protobuf::MessageLite* message);
+
 /// The number that the field of that number of an encoded message is; 0 where there is none.
 uint64_t FindVarint(const grpc::ByteBuffer& bytes, int number);
 

@@ -2,6 +2,8 @@
 
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/descriptor.pb.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/slice.h>
 
 #include <memory>
 #include <mutex>
@@ -10,7 +12,14 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "core/problem/error.h"
+#include "grpc/reflection/v1alpha/reflection.pb.h"
+#include "server/call_reactor.h"
+#include "server/message_io.h"
+#include "server/rpc/call.h"
+#include "server/rpc/call_queue.h"
 
 namespace lossd {
 namespace {
@@ -67,8 +76,8 @@ void SetExtensionNumbers(const std::string& type, ServerReflectionResponse* resp
   for (const auto* extension : extensions) numbers->add_extension_number(extension->number());
 }
 
-void Answer(const ServerReflectionRequest& request, const std::vector<std::string>& services,
-            ServerReflectionResponse* response) {
+void SetAnswer(const ServerReflectionRequest& request, const std::vector<std::string>& services,
+               ServerReflectionResponse* response) {
   const DescriptorPool& pool = *DescriptorPool::generated_pool();
   response->Clear();
   response->set_valid_host(request.host());
@@ -99,95 +108,64 @@ void Answer(const ServerReflectionRequest& request, const std::vector<std::strin
   }
 }
 
-/// Reads a request and writes its answer, in turn. Owns itself until the call is over.
-class Reactor final
-    : public grpc::ServerBidiReactor<ServerReflectionRequest, ServerReflectionResponse>,
-      public std::enable_shared_from_this<Reactor> {
+/// Reads a request and writes its answer, in turn.
+class ReflectionReactor final : public CallReactor {
  public:
-  Reactor(const std::vector<std::string>& services, grpc::CallbackServerContext* call,
-          std::chrono::milliseconds patience)
-      : services_(services), call_(call), patience_(patience) {}
-
-  void Start(IdleWatch* watch) {
-    self_ = shared_from_this();
-    clock_ = watch->NewClock([weak = weak_from_this()] {
-      if (const auto held = weak.lock()) held->OnIdle();
-    });
-    const std::lock_guard<std::mutex> lock(mutex_);
-    clock_->Set(patience_);
-    StartRead(&request_);
-  }
-
-  void OnReadDone(bool ok) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (!ok) return End(grpc::Status::OK);
-    if (request_.ByteSizeLong() > kMaxRequestBytes) {
-      return End({grpc::INVALID_ARGUMENT,
-                  absl::StrCat("expected a request of at most ", kMaxRequestBytes, " bytes")});
-    }
-    if (ended_) return;
-    Answer(request_, services_, &response_);
-    clock_->Set(patience_);
-    writing_ = true;
-    StartWrite(&response_);
-  }
-
-  void OnWriteDone(bool ok) override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    writing_ = false;
-    if (!ok || cancelled_) return End({grpc::CANCELLED, "the call was cancelled"});
-    clock_->Set(patience_);
-    StartRead(&request_);
-  }
-
-  void OnCancel() override {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    cancelled_ = true;
-    if (!writing_) End({grpc::CANCELLED, "the call was cancelled"});
-  }
-
-  void OnDone() override { self_.reset(); }
+  ReflectionReactor(const EvaluationContext& context, const std::vector<std::string>& services,
+                    Call* call)
+      : CallReactor(context, call), services_(services) {}
 
  private:
-  void OnIdle() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    // A write that nobody reads would hold the end back; OnCancel follows.
-    if (writing_) return call_->TryCancel();
-    End({grpc::DEADLINE_EXCEEDED, "nothing was asked for too long"});
+  void Received(std::unique_lock<std::mutex>* /*lock*/) override {
+    if (incoming()->Length() > kMaxRequestBytes) {
+      return EndEarly(absl::InvalidArgumentError(
+          absl::StrCat("expected a request of at most ", kMaxRequestBytes, " bytes")));
+    }
+    ServerReflectionRequest request;
+    if (auto parsed = ReadMessage(*incoming(), &request); !parsed.ok()) {
+      return EndEarly(std::move(parsed));
+    }
+    ServerReflectionResponse response;
+    SetAnswer(request, services_, &response);
+    const grpc::Slice slice = SerializeMessage(response);
+    Write(grpc::ByteBuffer(&slice, 1));
   }
 
-  // With mutex_ held. A second Finish would end the process.
-  void End(const grpc::Status& status) {
-    if (std::exchange(ended_, true)) return;
-    clock_->Stop();
-    Finish(status);
+  void HalfClosed() override { half_closed_ = true; }
+
+  void Advance() override {
+    if (writing() || reading()) return;
+    if (half_closed_) return End(absl::OkStatus());
+    Read();
+  }
+
+  void Stop() override {}
+  void Release() override {}
+
+  [[nodiscard]] absl::Status FirstMissing() const override {
+    return FieldError(absl::StatusCode::kDeadlineExceeded, "", "HEADER_WAIT",
+                      "expected a request message");
   }
 
   const std::vector<std::string>& services_;
-  grpc::CallbackServerContext* const call_;
-  const std::chrono::milliseconds patience_;
-  std::shared_ptr<Reactor> self_;
-  std::shared_ptr<IdleWatch::Clock> clock_;
-
-  std::mutex mutex_;
-  ServerReflectionRequest request_;
-  ServerReflectionResponse response_;
-  bool writing_ = false;
-  bool cancelled_ = false;
-  bool ended_ = false;
+  bool half_closed_ = false;
 };
 
 }  // namespace
 
-Reflection::Reflection(std::vector<std::string> services, IdleWatch* watch,
-                       std::chrono::milliseconds patience)
-    : services_(std::move(services)), watch_(watch), patience_(patience) {}
+Reflection::Reflection(const EvaluationContext& context, std::vector<std::string> services)
+    : context_(context), services_(std::move(services)) {
+  context_.calls = nullptr;
+}
 
-grpc::ServerBidiReactor<ServerReflectionRequest, ServerReflectionResponse>*
-Reflection::ServerReflectionInfo(grpc::CallbackServerContext* call) {
-  const auto reactor = std::make_shared<Reactor>(services_, call, patience_);
-  reactor->Start(watch_);
-  return reactor.get();
+void Reflection::AddTo(CallQueue* queue) {
+  // The messages of v1 are those of v1alpha.
+  for (const char* version : {"v1alpha", "v1"}) {
+    queue->Add(absl::StrCat("/grpc.reflection.", version, ".ServerReflection/ServerReflectionInfo"),
+               [this](Call* call) {
+                 return std::make_shared<ReflectionReactor>(context_, services_, call);
+               });
+  }
 }
 
 }  // namespace lossd

@@ -2,34 +2,28 @@
 #ifndef LOSSD_SERVER_REFLECTION_H_
 #define LOSSD_SERVER_REFLECTION_H_
 
-#include <grpcpp/grpcpp.h>
-
-#include <chrono>
 #include <string>
 #include <vector>
 
-#include "grpc/reflection/v1alpha/reflection.grpc.pb.h"
-#include "server/engine/idle_watch.h"
+#include "server/request_evaluation.h"
+#include "server/rpc/call_queue.h"
 
 namespace lossd {
 
-/// On the callback API: gRPC's own is synchronous, and each of its streams holds a thread for as
-/// long as its client likes.
-class Reflection final : public grpc::reflection::v1alpha::ServerReflection::CallbackService {
+/// gRPC's own is synchronous, and each of its streams holds a thread for as long as its client
+/// likes.
+class Reflection {
  public:
   /// Full names of `services`, as they are listed. A stream that asks nothing, or does not read its
-  /// answer, for `patience` ends with DEADLINE_EXCEEDED. `watch` must outlive the server.
-  Reflection(std::vector<std::string> services, IdleWatch* watch,
-             std::chrono::milliseconds patience);
+  /// answer, ends as other streams do. What `context` points to must outlive the server.
+  Reflection(const EvaluationContext& context, std::vector<std::string> services);
 
-  grpc::ServerBidiReactor<grpc::reflection::v1alpha::ServerReflectionRequest,
-                          grpc::reflection::v1alpha::ServerReflectionResponse>*
-  ServerReflectionInfo(grpc::CallbackServerContext* call) override;
+  /// Adds its method, as v1alpha and v1. It must outlive `queue`.
+  void AddTo(CallQueue* queue);
 
  private:
+  EvaluationContext context_;
   const std::vector<std::string> services_;
-  IdleWatch* const watch_;
-  const std::chrono::milliseconds patience_;
 };
 
 }  // namespace lossd

@@ -18,6 +18,7 @@
 #include "server/engine/call_counter.h"
 #include "server/engine/idle_watch.h"
 #include "server/engine/memory_budget.h"
+#include "server/engine/message_watch.h"
 #include "server/engine/stream_session.h"
 #include "server/engine/worker_pool.h"
 #include "server/request_reader.h"
@@ -29,6 +30,8 @@ struct EvaluationContext {
   WorkerPool* pool = nullptr;
   MemoryBudget* budget = nullptr;
   IdleWatch* watch = nullptr;
+  /// For calls of one message.
+  MessageWatch* messages = nullptr;
   RequestForms* forms = nullptr;
   /// What the drain waits for: every reactor that computes holds a handle until its call is over.
   /// Null: nobody counts.

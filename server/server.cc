@@ -1,12 +1,12 @@
 #include "server/server.h"
 
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/health_check_service_interface.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -19,21 +19,26 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "core/passes/row_kernels.h"
+#include "core/rows/kernel.h"
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "grpc/reflection/v1alpha/reflection.grpc.pb.h"
 #include "lossd/v1/service.grpc.pb.h"
 #include "proto/codec/request_form.h"
 #include "proto/codec/version.h"
 #include "server/drain_watch.h"
+#include "server/engine/allocated.h"
 #include "server/engine/call_counter.h"
 #include "server/engine/idle_watch.h"
 #include "server/engine/memory_budget.h"
+#include "server/engine/message_watch.h"
 #include "server/engine/worker_pool.h"
 #include "server/grpc_settings.h"
-#include "server/keep_warm.h"
+#include "server/health.h"
 #include "server/listen_address.h"
 #include "server/loss_service.h"
 #include "server/reflection.h"
 #include "server/request_evaluation.h"
+#include "server/rpc/call_queue.h"
 #include "server/socket_lock.h"
 
 namespace lossd {
@@ -44,9 +49,9 @@ int ThreadCount(int wanted) {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-/// Throws std::system_error where there are not so many threads to be had as gRPC begins, which
-/// itself waits for ever for those that it does not get.
-void ExpectThreadsForGrpc() { const WorkerPool spare(16 + 2 * ThreadCount(0)); }
+/// Throws std::system_error where there are not so many threads to be had as gRPC and the queue
+/// begin: gRPC waits for ever for those that it does not get.
+void ExpectThreads() { const WorkerPool spare(16 + ThreadCount(0) + CallQueue::threads()); }
 
 absl::StatusOr<std::vector<ListenAddress>> ParseAddresses(const std::vector<std::string>& listen) {
   if (listen.empty()) {
@@ -87,50 +92,67 @@ v1::GetServerInfoResponse MakeInfo(const ServerOptions& options, int threads) {
 struct Server::Parts {
   Parts(const ServerOptions& options, int threads)
       : budget(ComputingShare(options.max_memory_bytes, threads)),
+        // A duration without end becomes the longest there is.
+        messages(&watch, absl::ToChronoMilliseconds(options.message_wait),
+                 {[this] { return TransportBytes(); },
+                  // Well before gRPC's own quota, which would reset any streams.
+                  TransportShare(options.max_memory_bytes) / 8 * 3}),
         pool(std::make_unique<WorkerPool>(threads)) {}
 
+  /// Bytes that gRPC holds, nearly: what has been allocated since the start, without what is
+  /// reserved and what the workers keep.
+  [[nodiscard]] uint64_t TransportBytes() const {
+    const uint64_t others = allocated_at_start + budget.used() +
+                            kKeptScratchBytes * static_cast<uint64_t>(pool->threads());
+    const uint64_t allocated = AllocatedBytes();
+    return allocated - std::min(allocated, others);
+  }
+
   std::vector<std::unique_ptr<SocketLock>> locks;
+  uint64_t allocated_at_start = std::numeric_limits<uint64_t>::max() / 2;
   MemoryBudget budget;
   CallCounter calls;
   IdleWatch watch;
+  MessageWatch messages;
   RequestForms forms;
-  std::unique_ptr<LossService> service;
-  std::unique_ptr<Reflection> reflection;
+  EvaluationContext context;
+  std::optional<Health> health;
+  std::optional<Reflection> reflection;
+  CallQueue queue;
   std::unique_ptr<WorkerPool> pool;
   std::unique_ptr<grpc::Server> server;
-  std::unique_ptr<KeepWarm> keep_warm;
 
-  void MakeServices(const ServerOptions& options);
+  void AddServices(const ServerOptions& options);
   /// Fills `ports`; 0 for an address that cannot be had and for those after it.
   void Listen(const ServerOptions& options, const std::vector<ListenAddress>& addresses,
               std::vector<int>* ports);
 };
 
-void Server::Parts::MakeServices(const ServerOptions& options) {
-  EvaluationContext context;
+void Server::Parts::AddServices(const ServerOptions& options) {
   context.pool = pool.get();
   context.budget = &budget;
   context.watch = &watch;
+  context.messages = &messages;
   context.forms = &forms;
   context.calls = &calls;
   context.plan_limits = options.plan_limits;
   context.stream_limits = options.stream_limits;
-  // A duration without end becomes the longest there is.
   context.header_wait = absl::ToChronoMilliseconds(options.header_wait);
   context.idle_stream = absl::ToChronoMilliseconds(options.idle_stream);
-  service = std::make_unique<LossService>(context, MakeInfo(options, pool->threads()));
+  const std::string name = v1::LossService::service_full_name();
+  AddLossService(context, MakeInfo(options, pool->threads()), &queue);
+  health.emplace(context, std::vector<std::string>{name});
+  health->AddTo(&queue);
   if (!options.reflection) return;
-  const std::vector<std::string> names = {
-      v1::LossService::service_full_name(), grpc::health::v1::Health::service_full_name(),
-      grpc::reflection::v1alpha::ServerReflection::service_full_name()};
-  reflection = std::make_unique<Reflection>(names, &watch, context.idle_stream);
+  reflection.emplace(
+      context,
+      std::vector<std::string>{name, grpc::health::v1::Health::service_full_name(),
+                               grpc::reflection::v1alpha::ServerReflection::service_full_name()});
+  reflection->AddTo(&queue);
 }
 
 void Server::Parts::Listen(const ServerOptions& options,
                            const std::vector<ListenAddress>& addresses, std::vector<int>* ports) {
-  // gRPC's own health service; the process turns it on once.
-  static std::once_flag health;
-  std::call_once(health, [] { grpc::EnableDefaultHealthCheckService(true); });
   grpc::ServerBuilder builder;
   Configure(options, &builder);
   ports->assign(addresses.size(), 0);
@@ -138,9 +160,8 @@ void Server::Parts::Listen(const ServerOptions& options,
     builder.AddListeningPort(ForGrpc(addresses[i]), grpc::InsecureServerCredentials(),
                              &(*ports)[i]);
   }
-  builder.RegisterService(service.get());
-  if (reflection != nullptr) builder.RegisterService(reflection.get());
-  ExpectThreadsForGrpc();
+  queue.Register(&builder);
+  ExpectThreads();
   server = builder.BuildAndStart();
 }
 
@@ -174,7 +195,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::StartWith(const ServerOptions& o
   }
   auto parts = std::make_unique<Parts>(options, threads);
   parts->locks = std::move(locks);
-  parts->MakeServices(options);
+  parts->AddServices(options);
   std::vector<int> ports;
   parts->Listen(options, *addresses, &ports);
   std::unique_ptr<Server> server(new Server(std::move(parts)));
@@ -184,12 +205,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::StartWith(const ServerOptions& o
     server->addresses_.push_back(InForce(address, ports[i]));
   }
   if (server->parts_->server == nullptr) return absl::UnavailableError("the server cannot start");
-  // A serving status for the full service name; gRPC itself answers for the empty one.
-  server->parts_->server->GetHealthCheckService()->SetServingStatus(
-      v1::LossService::service_full_name(), true);
-  if constexpr (KeepWarm::kNeeded) {
-    server->parts_->keep_warm = std::make_unique<KeepWarm>(server->parts_->server.get());
-  }
+  server->parts_->health->Set("", Health::kServing);
+  server->parts_->health->Set(v1::LossService::service_full_name(), Health::kServing);
+  server->parts_->allocated_at_start = AllocatedBytes();
+  server->parts_->queue.Start();
   return server;
 }
 
@@ -201,18 +220,19 @@ int Server::threads() const { return parts_->pool->threads(); }
 
 // "Empty service: alive; full service name: ready": only the latter changes.
 void Server::StopAdvertising() {
-  parts_->server->GetHealthCheckService()->SetServingStatus(v1::LossService::service_full_name(),
-                                                            false);
+  parts_->health->Set(v1::LossService::service_full_name(), Health::kNotServing);
 }
 
 void Server::Shutdown(absl::Duration drain) {
   if (parts_->server == nullptr) return;
-  parts_->keep_warm.reset();
+  parts_->health->Set("", Health::kNotServing);
+  StopAdvertising();
   {
     const DrainWatch drained(&parts_->watch, &parts_->calls, parts_->server.get());
     parts_->server->Shutdown(absl::ToChronoTime(absl::Now() + drain));
     parts_->server->Wait();
   }
+  parts_->queue.Stop();
   parts_->server.reset();
   parts_->pool.reset();
 }

@@ -33,6 +33,9 @@ struct ServerOptions {
   absl::Duration header_wait = absl::Seconds(10);
   /// How long a stream may go without a byte read or written; then it ends with DEADLINE_EXCEEDED.
   absl::Duration idle_stream = absl::Seconds(60);
+  /// How long the message of a call of one message may take; then the call ends with
+  /// DEADLINE_EXCEEDED. The peer may take as long to take the answer; then the call is cancelled.
+  absl::Duration message_wait = absl::Seconds(60);
   /// Age at which a connection is asked to go, and how long its calls may go on after that.
   absl::Duration max_connection_age = absl::InfiniteDuration();
   absl::Duration max_connection_age_grace = absl::Minutes(10);

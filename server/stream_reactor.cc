@@ -2,7 +2,6 @@
 
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/proto_buffer_reader.h>
-#include <grpcpp/support/server_callback.h>
 #include <grpcpp/support/slice.h>
 
 #include <cstddef>
@@ -31,6 +30,8 @@
 #include "server/final_status.h"
 #include "server/message_io.h"
 #include "server/request_evaluation.h"
+#include "server/rpc/call.h"
+#include "server/rpc/reactor.h"
 
 namespace lossd {
 namespace {
@@ -67,8 +68,7 @@ grpc::ByteBuffer Encode(const StreamReply& reply) {
 
 class StreamReactor final : public CallReactor {
  public:
-  StreamReactor(const EvaluationContext& context, grpc::CallbackServerContext* call)
-      : CallReactor(context, call) {}
+  StreamReactor(const EvaluationContext& context, Call* call) : CallReactor(context, call) {}
 
  private:
   // Bytes are copied without the mutex, for which workers would wait that have something to send;
@@ -223,7 +223,7 @@ class StreamReactor final : public CallReactor {
     if (!reply) return;
     outgoing_ = Encode(*reply);
     last_written_ = reply->summary.has_value();
-    Write(&outgoing_);
+    Write(outgoing_);
   }
 
   std::deque<grpc::ByteBuffer> messages_;  // Received, not yet taken: one at most.
@@ -237,8 +237,8 @@ class StreamReactor final : public CallReactor {
 
 }  // namespace
 
-RawReactor* NewStreamReactor(const EvaluationContext& context, grpc::CallbackServerContext* call) {
-  return NewCallReactor<StreamReactor>(context, call);
+std::shared_ptr<Reactor> NewStreamReactor(const EvaluationContext& context, Call* call) {
+  return std::make_shared<StreamReactor>(context, call);
 }
 
 }  // namespace lossd

@@ -3,15 +3,16 @@
 #ifndef LOSSD_SERVER_STREAM_REACTOR_H_
 #define LOSSD_SERVER_STREAM_REACTOR_H_
 
-#include <grpcpp/server_context.h>
+#include <memory>
 
-#include "server/call_reactor.h"
 #include "server/request_evaluation.h"
+#include "server/rpc/call.h"
+#include "server/rpc/reactor.h"
 
 namespace lossd {
 
-/// A reactor that owns itself until the call is over. `context` must outlive the server.
-RawReactor* NewStreamReactor(const EvaluationContext& context, grpc::CallbackServerContext* call);
+/// `context` must outlive the server.
+std::shared_ptr<Reactor> NewStreamReactor(const EvaluationContext& context, Call* call);
 
 }  // namespace lossd
 

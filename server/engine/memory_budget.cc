@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "core/problem/error.h"
 
 namespace lossd {
@@ -33,11 +34,13 @@ absl::Status MemoryBudget::Reservation::Grow(uint64_t more) {
   return absl::OkStatus();
 }
 
-absl::Status OutOfMemory() {
-  absl::Status status = absl::ResourceExhaustedError("the machine is out of memory");
+absl::Status TryLater(absl::string_view message) {
+  absl::Status status = absl::ResourceExhaustedError(message);
   SetErrorDetail(&status, {"", "MEMORY_BUSY", kRetryAfterSeconds});
   return status;
 }
+
+absl::Status OutOfMemory() { return TryLater("the machine is out of memory"); }
 
 absl::StatusOr<MemoryBudget::Reservation> MemoryBudget::Reserve(uint64_t bytes,
                                                                 const Reservation& held) {

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace lossd {
 
@@ -62,8 +63,10 @@ class MemoryBudget {
 uint64_t SaturatingAdd(uint64_t a, uint64_t b);
 uint64_t SaturatingMultiply(uint64_t a, uint64_t b);
 
-/// What a call gets where the machine has less memory than the budget: RESOURCE_EXHAUSTED, reason
-/// MEMORY_BUSY, with a time to wait.
+/// RESOURCE_EXHAUSTED, reason MEMORY_BUSY, with a time to wait.
+absl::Status TryLater(absl::string_view message);
+
+/// What a call gets where the machine has less memory than the budget: as TryLater.
 absl::Status OutOfMemory();
 
 }  // namespace lossd

@@ -196,6 +196,7 @@ ServerOptions OptionsFor(End end) {
   if (end != End::kIdle) return options;
   options.header_wait = absl::Milliseconds(200);
   options.idle_stream = absl::Milliseconds(200);
+  options.message_wait = absl::Milliseconds(200);
   return options;
 }
 
@@ -245,17 +246,13 @@ bool EndCall(End end, const Script& script, uint32_t stream, RawConnection* conn
   return false;
 }
 
-/// Whether this end can meet this call. No clock runs for a unary one: gRPC hands it over with its
-/// message, and answers it by itself.
-bool CanEnd(Method method, const Script& script, End end) {
-  if (end == End::kError) return !script.bad.empty();
-  return end != End::kIdle || method == Method::kMany || method == Method::kStream;
-}
+/// Whether this end can meet this call.
+bool CanEnd(const Script& script, End end) { return end != End::kError || !script.bad.empty(); }
 
 /// What is left of a call: "0", or "-" where there is no such call.
 std::string Cell(Method method, State state, End end, TestServer* server) {
   const auto script = ScriptOf(method, state);
-  if (!script || !CanEnd(method, *script, end)) return "-";
+  if (!script || !CanEnd(*script, end)) return "-";
   Server& served = server->server();
   constexpr uint32_t kWide = 1U << 30U;
   RawConnection connection(server->tcp(), script->shut ? 0 : kWide);

@@ -14,6 +14,7 @@
 #include "core/problem/error.h"
 #include "proto/codec/status_bridge.h"
 #include "tests/support/problem.h"
+#include "tests/support/raw_http2.h"
 #include "tests/support/service.h"
 
 namespace lossd::testing {
@@ -102,11 +103,34 @@ TEST(Limits, ManyThatStops) {
   ExpectSilenceEnds(stream.get(), answer, "IDLE_STREAM", kIdle, &server);
 }
 
+TEST(Limits, AHalfMessageEnds) {
+  ServerOptions options;
+  options.message_wait = absl::Milliseconds(300);
+  TestServer server(options);
+  const std::string whole = Framed(MakeRequest(Ones(300, 100)).SerializeAsString());
+  for (const char* method : {"Evaluate", "Combine"}) {
+    SCOPED_TRACE(method);
+    RawConnection connection(server.tcp(), 1U << 20U);
+    const uint32_t stream = connection.Begin(method);
+    const auto begin = Clock::now();
+    ASSERT_TRUE(connection.Send(stream, whole.substr(0, whole.size() / 2), false));
+    ASSERT_TRUE(connection.AwaitEnd(stream, std::chrono::seconds(5)));
+    EXPECT_GE(Clock::now() - begin, std::chrono::milliseconds(300));
+    EXPECT_NE(connection.trailers(stream).find("expected the whole request within 300ms"),
+              std::string::npos)
+        << connection.trailers(stream);
+    EXPECT_TRUE(CallUnary(&server.stub(), Ones(8, 10)).ok());
+  }
+  EXPECT_TRUE(server.MemoryIsBack());
+}
+
 TEST(Limits, NoneIsNone) {
   ServerOptions options;
   options.header_wait = absl::InfiniteDuration();
   options.idle_stream = absl::InfiniteDuration();
+  options.message_wait = absl::InfiniteDuration();
   TestServer server(options);
+  EXPECT_TRUE(CallUnary(&server.stub(), Ones(8, 10)).ok());
   grpc::ClientContext context;
   SetDeadline(&context);
   const auto stream = server.stub().EvaluateMany(&context);

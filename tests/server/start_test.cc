@@ -183,7 +183,7 @@ TEST(Start, ReflectionAnswers) {
 // A thread for each of them would be the end of reflection for all.
 TEST(Start, SilentReflectionKeepsNobodyOut) {
   ServerOptions options;
-  options.idle_stream = absl::Milliseconds(500);
+  options.header_wait = absl::Milliseconds(500);
   TestServer server(options);
   std::vector<std::unique_ptr<Reflected>> silent;
   for (int i = 0; i < 40; ++i) silent.push_back(std::make_unique<Reflected>(server.channel()));

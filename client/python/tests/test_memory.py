@@ -9,6 +9,7 @@ import grpc
 import numpy as np
 import pytest
 from conftest import BIN, Server
+from half_messages import HalfMessages
 
 import lossd
 from lossd import _errors
@@ -173,3 +174,42 @@ def test_a_machine_with_less_memory_than_the_budget(room):
         assert outcome(raw(server, "Combine"), summaries(2 * MIB)) in ("OK", "MEMORY_BUSY")
         assert client.cross_entropy(np.float32([[1, 2]]), [0]).positions == 1
     assert server.stop() == 0
+
+
+def slow_stream(server, rows, pause):
+    """A stream of others that takes its time; the bytes of its gradient."""
+    header = service_pb2.EvaluateStreamHeader(
+        criterion=criterion_pb2.Criterion(cross_entropy=criterion_pb2.CrossEntropy(),
+                                          reduction=criterion_pb2.REDUCTION_SUM),
+        outputs=criterion_pb2.Outputs(grad_input=True),
+        input=tensor_pb2.TensorSpec(dtype=tensor_pb2.DATA_TYPE_FLOAT32, shape=[rows, 1000]),
+        target=tensor_pb2.TensorSpec(dtype=tensor_pb2.DATA_TYPE_UINT8, shape=[rows]))
+
+    def messages():
+        yield service_pb2.EvaluateStreamRequest(header=header, target=bytes(rows))
+        for _ in range(rows // 250):
+            time.sleep(pause)
+            yield service_pb2.EvaluateStreamRequest(input=bytes(1_000_000))
+
+    with grpc.insecure_channel(server.tcp, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        stub = service_pb2_grpc.LossServiceStub(channel)
+        return sum(len(answer.grad_input) for answer in stub.EvaluateStream(messages(), timeout=60))
+
+
+@no_sanitizer
+@pytest.mark.parametrize("method", ["Evaluate", "Combine"])
+def test_half_messages_do_not_push_streams_of_others_out(method):
+    """Together they would fill gRPC's quota of 256 MiB, which then resets any stream."""
+    server = Server()
+    try:
+        with concurrent.futures.ThreadPoolExecutor(9) as threads:
+            honest = [threads.submit(slow_stream, server, 5000, 0.25) for _ in range(3)]
+            time.sleep(0.3)
+            halves = [HalfMessages(server.tcp, method, 14, 4 * MIB) for _ in range(6)]
+            for pump in [threads.submit(half.pump, 5) for half in halves]:
+                pump.result()
+            assert [stream.result() for stream in honest] == [20_000_000] * 3
+        assert sum(len(half.ended) for half in halves) >= 40
+        assert memory(server, "VmHWM") < 256
+    finally:
+        server.stop()
