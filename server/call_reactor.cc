@@ -74,7 +74,7 @@ void CallReactor::OnIdle() {
                          absl::StrCat("no byte was read or written for ",
                                       absl::FormatDuration(absl::FromChrono(context_.idle_stream))))
             : FirstMissing());
-    // A write that its reader does not take would hold the end back for ever.
+    // A write that the peer does not read would delay the end for ever.
     if (writing_) call_->TryCancel();
   });
 }
@@ -99,7 +99,7 @@ void CallReactor::EndEarly(absl::Status status) {
 void CallReactor::End(const absl::Status& status) {
   finished_ = true;
   clock_->Stop();
-  // Before the peer learns of the end and begins another call.
+  // Release before the peer learns of the end and begins another call.
   Release();
   call_->Finish(status);
 }

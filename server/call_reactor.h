@@ -1,4 +1,4 @@
-// What the streams have in common: how they begin, wait for their peer, and end.
+// The common base of the streams: how they begin, wait for their peer, and end.
 #ifndef LOSSD_SERVER_CALL_REACTOR_H_
 #define LOSSD_SERVER_CALL_REACTOR_H_
 
@@ -35,26 +35,26 @@ class CallReactor : public Reactor, public std::enable_shared_from_this<CallReac
   CallReactor(const EvaluationContext& context, Call* call)
       : context_(context), counted_(context.calls), call_(call) {}
 
-  // What the kinds of streams do. All are called with mutex_ held.
+  // Implemented by each kind of stream. All are called with mutex_ held.
 
-  /// `incoming()` is a message; `lock`, which holds mutex_, may be unlocked meanwhile.
+  /// `incoming()` is a message. `lock` holds mutex_, and may be unlocked meanwhile.
   virtual void Received(std::unique_lock<std::mutex>* lock) = 0;
   /// The peer sends no more messages.
   virtual void HalfClosed() = 0;
-  /// A write has ended well.
+  /// A write has succeeded.
   virtual void Written() {}
   /// Starts whatever can be started.
   virtual void Advance() = 0;
   /// Stops the computation: the call is about to end early.
   virtual void Stop() = 0;
-  /// Lets go of all that the call holds. Called at its end, and again when the last reaction is
-  /// over.
+  /// Releases all that the call holds. Called at the end of the call, and again when the last
+  /// reaction is over.
   virtual void Release() = 0;
-  /// What is said where no first message came in time.
+  /// The error if no first message came in time.
   [[nodiscard]] virtual absl::Status FirstMissing() const = 0;
 
-  /// Runs `reaction`, which may take the lock that it gets, and starts what can be started then.
-  /// gRPC swallows exceptions, and the call would never end: for want of memory it ends here.
+  /// Runs `reaction`, which may lock the lock that it gets, then starts all that can be started.
+  /// Ends the call when memory runs out: gRPC swallows exceptions, and the call would never end.
   template <typename Reaction>
   void React(const Reaction& reaction) {
     std::unique_lock<std::mutex> lock(mutex_, std::defer_lock);
@@ -74,7 +74,7 @@ class CallReactor : public Reactor, public std::enable_shared_from_this<CallReac
   /// The call ends with `status`, no answer more, as soon as no write is under way. The first one
   /// counts.
   void EndEarly(absl::Status status);
-  /// The call is over.
+  /// Ends the call now.
   void End(const absl::Status& status);
   /// Whether nothing more is to be computed or sent.
   [[nodiscard]] bool ended() const { return finished_ || !early_.ok(); }
@@ -86,11 +86,11 @@ class CallReactor : public Reactor, public std::enable_shared_from_this<CallReac
   std::mutex mutex_;
 
  private:
-  /// The greatest patience never runs out.
+  /// A patience of milliseconds::max() never runs out.
   void SetClock(std::chrono::milliseconds patience);
   void Pump();
   void RunOutOfMemory() noexcept;
-  /// The peer has neither sent nor taken anything for too long.
+  /// Called when the peer has neither sent nor taken anything for too long.
   void OnIdle();
 
   const CallCounter::Handle counted_;

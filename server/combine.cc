@@ -36,11 +36,11 @@ namespace {
 
 using google::protobuf::io::CodedInputStream;
 
-/// Summaries that are merged before other requests get their turn: a few milliseconds.
+/// Number of summaries merged before other requests get their turn: a few milliseconds.
 constexpr int kPiece = 1024;
-/// Summaries that are merged where they arrived: a worker would be woken for less.
+/// Number of summaries merged on the thread where they arrived: too few to wake a worker for.
 constexpr int kFew = 32;
-/// Bytes of one summary. The widest that there can be takes less than 1 KiB.
+/// Maximum bytes of one summary. The widest possible one takes less than 1 KiB.
 constexpr uint32_t kMostSummaryBytes = uint32_t{64} << 10U;
 
 absl::Status Malformed() {
@@ -58,7 +58,7 @@ v1::CombineResponse ResponseOf(const Summary& summary) {
   return response;
 }
 
-/// The summaries of one request; owned by the task that merges the next piece of them.
+/// The summaries of one request; owned by the task that merges the next piece.
 class CombineJob : public std::enable_shared_from_this<CombineJob> {
  public:
   CombineJob(WorkerPool* pool, const grpc::ByteBuffer& request,
@@ -71,7 +71,7 @@ class CombineJob : public std::enable_shared_from_this<CombineJob> {
         cancelled_(std::move(cancelled)),
         done_(std::move(done)) {}
 
-  /// Merges up to `most` summaries; goes on in the pool, or ends.
+  /// Merges up to `most` summaries, then continues in the pool, or ends.
   void Run(int most) {
     try {
       if (*cancelled_) return End(absl::CancelledError("the call was cancelled"));
@@ -86,10 +86,10 @@ class CombineJob : public std::enable_shared_from_this<CombineJob> {
   }
 
  private:
-  /// Whether the request has ended.
+  /// Returns whether it has reached the end of the request.
   absl::StatusOr<bool> MergePiece(int most) {
     if (!reader_.status().ok()) return Malformed();
-    // Gives back to the reader what it has not consumed.
+    // Its destructor gives unconsumed bytes back to reader_.
     CodedInputStream input(&reader_);
     for (int i = 0; i < most; ++i) {
       constexpr uint32_t kTag =
@@ -105,9 +105,9 @@ class CombineJob : public std::enable_shared_from_this<CombineJob> {
     return false;
   }
 
-  /// What is wrong with a request that has a field of this tag.
+  /// The error of a request that has a field with this tag.
   absl::Status WhyNoSummary(uint32_t tag) const {
-    // The whole of it says more than its first bytes: garbage ends too early.
+    // The whole request tells more than its first bytes: garbage ends too early.
     grpc::ByteBuffer request = request_;
     grpc::ProtoBufferReader reader(&request);
     const auto checked = CheckWire(&reader, *v1::CombineRequest::descriptor(), "");

@@ -1,4 +1,4 @@
-// Combine: any number of summaries merged one by one, in the memory of one.
+// Combine: merges any number of summaries one by one, in the memory of one.
 #ifndef LOSSD_SERVER_COMBINE_H_
 #define LOSSD_SERVER_COMBINE_H_
 
@@ -13,10 +13,10 @@
 namespace lossd {
 
 /// Merges the summaries of an encoded v1.CombineRequest and calls `done` once with the encoded
-/// v1.CombineResponse: before returning, where they are few or the first ones are bad, or later
-/// from a worker thread, which takes them in pieces and in turn with other requests. `reservation`
-/// is for the request; it has been given back when `done` is called. Where `cancelled` becomes true
-/// `done` gets CANCELLED.
+/// v1.CombineResponse. If the summaries are few or the first ones are bad, `done` is called before
+/// returning; otherwise later from a worker thread, which merges the summaries in pieces, in turn
+/// with other requests. `reservation` covers the request; it is given back before `done` is called.
+/// If `cancelled` becomes true, `done` gets CANCELLED.
 void CombineAsync(const EvaluationContext& context, const grpc::ByteBuffer& request,
                   MemoryBudget::Reservation reservation,
                   std::shared_ptr<const std::atomic<bool>> cancelled, EvaluationDone done);

@@ -55,7 +55,7 @@ class Reader {
     if (absl::StartsWith(rest_, "#")) rest_.remove_prefix(std::min(rest_.find('\n'), rest_.size()));
   }
 
-  /// Blanks, comments and ends of lines.
+  /// Skips blanks, comments and line ends.
   void SkipLines() {
     for (SkipBlanks(); TakeLineEnd(); SkipBlanks()) {
     }
@@ -93,7 +93,7 @@ class Reader {
     return status.ok() ? status : Error(absl::StrCat(key, ": ", status.message()));
   }
 
-  // From here on errors are without their line.
+  // The errors of the functions below do not include the line.
   absl::Status ReadValues(ConfigEntry* entry) {
     entry->array = absl::ConsumePrefix(&rest_, "[");
     if (!entry->array) return ReadValue(&entry->values.emplace_back());

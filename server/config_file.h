@@ -11,7 +11,7 @@
 
 namespace lossd {
 
-/// A value as a file has it.
+/// A value as written in the file.
 struct ConfigValue {
   enum class Type : uint8_t { kString, kInteger, kFloat, kBoolean };
   Type type = Type::kString;
@@ -25,9 +25,9 @@ struct ConfigEntry {
   std::vector<ConfigValue> values;  ///< One, unless it is an array.
 };
 
-/// Reads what a file of flags needs of TOML: KEY = VALUE with strings, decimal numbers, booleans
-/// and arrays of them, and comments. INVALID_ARGUMENT, whose message begins with the line, for
-/// anything else, tables and keys given twice included.
+/// Reads the subset of TOML that a file of flags needs: KEY = VALUE with strings, decimal numbers,
+/// booleans and arrays of them, and comments. INVALID_ARGUMENT, whose message begins with the line,
+/// for anything else, including tables and duplicate keys.
 absl::StatusOr<std::vector<ConfigEntry>> ParseConfig(absl::string_view text);
 
 }  // namespace lossd

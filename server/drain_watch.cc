@@ -13,15 +13,15 @@ constexpr std::chrono::milliseconds kBetweenLooks{100};
 
 }  // namespace
 
-// Apart from its owner, for a look that is under way while the owner goes.
+// Separate from its owner, because a look may be under way while the owner is destroyed.
 struct DrainWatch::State {
   void Look() {
     const std::lock_guard<std::mutex> lock(mutex);
     if (server == nullptr) return;
-    // Twice: small calls are not counted, and gRPC may still be writing an answer.
+    // Two idle looks are needed: small calls are not counted, and gRPC may still write a reply.
     idle_looks = calls->calls() == 0 ? idle_looks + 1 : 0;
-    // grpc::Server itself calls this at the end of the drain, and has no way of its own to have it
-    // called earlier.
+    // grpc::Server itself calls this function at the end of the drain, but its API offers no way to
+    // call it earlier.
     if (idle_looks >= 2) grpc_server_cancel_all_calls(server->c_server());
     clock->Set(kBetweenLooks);
   }

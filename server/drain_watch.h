@@ -1,4 +1,4 @@
-// Ends a drain as soon as nothing computes.
+// Ends a drain as soon as no call computes.
 #ifndef LOSSD_SERVER_DRAIN_WATCH_H_
 #define LOSSD_SERVER_DRAIN_WATCH_H_
 
@@ -11,12 +11,12 @@
 
 namespace lossd {
 
-/// While grpc::Server::Shutdown waits for all that is open: when no call computes any more it ends
-/// the rest, which would hold the shutdown up for all of its time. The rest are watches of health,
-/// reflection, and connections that say nothing.
+/// Works while grpc::Server::Shutdown waits for everything that is open. Once no call computes any
+/// more, it ends the rest, which would delay the shutdown until its deadline. The rest are health
+/// watches, reflection, and silent connections.
 class DrainWatch {
  public:
-  /// All of them must live until this is destroyed.
+  /// All arguments must outlive this.
   DrainWatch(IdleWatch* watch, const CallCounter* calls, grpc::Server* server);
   ~DrainWatch();
   DrainWatch(const DrainWatch&) = delete;

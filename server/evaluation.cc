@@ -33,7 +33,7 @@ size_t Aligned(size_t size) {
   return (size + kAlign - 1) / kAlign * kAlign;
 }
 
-/// The response with its tensors as values.
+/// The encoded response with its tensors as typed values.
 std::string TypedResponse(const Plan& plan, const OutputBuffers& outputs, const OutputSizes& sizes,
                           const Summary& summary) {
   v1::EvaluateResponse response;

@@ -1,4 +1,4 @@
-// A request of one message, what it is evaluated with and what it gives.
+// The evaluation of a request of one message, with its operands and outputs.
 #ifndef LOSSD_SERVER_EVALUATION_H_
 #define LOSSD_SERVER_EVALUATION_H_
 
@@ -20,26 +20,26 @@
 
 namespace lossd {
 
-/// In this order: Reserve, Begin, all tasks of batch(), Respond.
+/// To be used in this order: Reserve, Begin, all tasks of batch(), Respond.
 class Evaluation {
  public:
   explicit Evaluation(IncomingRequest request);
 
-  /// Bytes of all outputs, each from a place that is aligned.
+  /// Bytes of all outputs, each one aligned.
   [[nodiscard]] size_t OutputBytes() const;
-  /// For all that the evaluation takes on up to `threads` threads, of a request whose message holds
-  /// `message`.
+  /// Reserves all memory that the evaluation takes on up to `threads` threads. `message` is the
+  /// reservation of the request's message.
   absl::StatusOr<MemoryBudget::Reservation> Reserve(MemoryBudget* budget,
                                                     const MemoryBudget::Reservation& message,
                                                     int threads) const;
-  /// Checks the labels; outputs go to `memory`, which is Buffer's or aligned like it. Throws
+  /// Checks the labels. Outputs go to `memory`, which must be a Buffer's or aligned like it. Throws
   /// std::bad_alloc.
   absl::Status Begin(std::byte* memory);
   [[nodiscard]] BatchEvaluation* batch() { return batch_.get(); }
-  /// The encoded v1.EvaluateResponse, and whether it lends the outputs, which `owner` keeps. Throws
-  /// std::bad_alloc.
+  /// Returns the encoded v1.EvaluateResponse. Sets `lends` to whether it lends the outputs; `owner`
+  /// keeps them alive. Throws std::bad_alloc.
   std::vector<grpc::Slice> Respond(std::shared_ptr<const void> owner, bool* lends);
-  /// Lets go of all but the outputs.
+  /// Releases everything but the outputs.
   void Release();
 
  private:

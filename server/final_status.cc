@@ -14,7 +14,7 @@
 namespace lossd {
 namespace {
 
-/// Empty where nothing is known about another attempt.
+/// Empty if nothing is known about another attempt.
 std::string Pushback(const absl::Status& status) {
   const ErrorDetail detail = GetErrorDetail(status);
   if (detail.retry_after_s > 0) {

@@ -1,4 +1,4 @@
-// What a call ends with.
+// The status that a call ends with.
 #ifndef LOSSD_SERVER_FINAL_STATUS_H_
 #define LOSSD_SERVER_FINAL_STATUS_H_
 
@@ -10,7 +10,7 @@
 namespace lossd {
 
 /// The trailing metadata that gRPC's own clients obey when they retry: milliseconds to wait, or -1
-/// where another attempt would fail in the same way.
+/// if another attempt would fail in the same way.
 inline constexpr char kRetryPushback[] = "grpc-retry-pushback-ms";
 
 /// The status to end `call` with, called once and right before its Finish: adds kRetryPushback to
@@ -18,7 +18,7 @@ inline constexpr char kRetryPushback[] = "grpc-retry-pushback-ms";
 /// does not suffice for the details, the code is left.
 grpc::Status FinalStatus(grpc::ServerContextBase* call, const absl::Status& status) noexcept;
 
-/// OutOfMemory(), or its code alone where memory does not suffice for the rest.
+/// OutOfMemory(), or its code alone if there is no memory for the rest.
 absl::Status OutOfMemoryOrCode() noexcept;
 
 }  // namespace lossd

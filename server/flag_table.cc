@@ -17,7 +17,7 @@ constexpr uint64_t kGiB = uint64_t{1} << 30U;
 constexpr uint64_t kPiB = uint64_t{1} << 50U;
 constexpr int64_t kMaxSeconds = 1'000'000;  // Eleven days; gRPC counts milliseconds in 31 bits.
 
-// What calls may hold.
+// Limits of calls, connections and problems.
 std::vector<FlagEntry> Limits() {
   return {
       {"max-memory", "Bytes that all calls in flight may hold",

@@ -1,4 +1,4 @@
-// The one table of lossd's flags: what each is called, what it takes, and where its value goes.
+// The only table of lossd's flags: the name, the accepted values and the destination of each.
 #ifndef LOSSD_SERVER_FLAG_TABLE_H_
 #define LOSSD_SERVER_FLAG_TABLE_H_
 
@@ -15,16 +15,16 @@
 
 namespace lossd {
 
-/// All that lossd can be told.
+/// All settings of lossd.
 struct Settings {
   ServerOptions server;
   std::string log_level = "info";
-  /// How long calls are served after SIGTERM, and how long they get to end after that.
+  /// How long calls are served after SIGTERM, and how much time they get to end after that.
   absl::Duration shutdown_grace = absl::ZeroDuration();
   absl::Duration drain_timeout = absl::Seconds(10);
 };
 
-/// What a flag takes, and its place in the settings.
+/// The kinds of flags: each has its accepted values, and its field in the settings.
 struct WholeNumber {
   int64_t least, most;
   std::variant<int* (*)(Settings*), int64_t* (*)(Settings*)> field;
@@ -35,7 +35,7 @@ struct ByteCount {  ///< With or without a unit: 512MiB. Units are powers of 102
 };
 struct SecondCount {
   int64_t most;
-  bool zero_is_no_limit;  ///< Otherwise 0 is no time at all.
+  bool zero_is_no_limit;  ///< Otherwise 0 is a duration of zero.
   absl::Duration* (*field)(Settings*);
 };
 struct Switch {
@@ -50,26 +50,26 @@ struct Addresses {
 };
 
 struct FlagEntry {
-  absl::string_view name;  ///< Without dashes; LOSSD_NAME is its variable.
+  absl::string_view name;  ///< Without leading dashes; the environment variable is LOSSD_NAME.
   absl::string_view help;
   std::variant<WholeNumber, ByteCount, SecondCount, Switch, OneOf, Addresses> kind;
 };
 
 /// All flags, in the order of --help.
 const std::vector<FlagEntry>& FlagTable();
-/// Null where there is none of this name.
+/// Null if there is no flag of this name.
 const FlagEntry* FindFlag(absl::string_view name);
 /// "LOSSD_MAX_MEMORY" for "max-memory".
 std::string VariableName(absl::string_view flag);
 
-/// What the flag takes, in words: "a whole number from 0 to 1024".
+/// The values that the flag accepts, in words: "a whole number from 0 to 1024".
 std::string Expected(const FlagEntry& flag);
-/// Its value now, as it would be given.
+/// The flag's current value, as a user would write it.
 std::string ValueText(const FlagEntry& flag, Settings* settings);
 
-/// Sets it from the text of a flag or a variable. INVALID_ARGUMENT: "expected ..., got ...".
+/// Sets the value from the text of a flag or a variable. INVALID_ARGUMENT: "expected ..., got ...".
 absl::Status SetFlag(const FlagEntry& flag, absl::string_view text, Settings* settings);
-/// The same from a file, where the types must fit as well.
+/// Sets the value from an entry of a file, where the types must match as well.
 absl::Status SetFlag(const FlagEntry& flag, const ConfigEntry& entry, Settings* settings);
 
 }  // namespace lossd

@@ -1,4 +1,4 @@
-// What the kinds of flags take: from text to a value and back.
+// Converts the values of all kinds of flags from text and back.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -42,7 +42,7 @@ absl::Status Unexpected(const FlagEntry& flag, absl::string_view got) {
                    got.empty() ? "nothing" : absl::StrCat("\"", absl::CHexEscape(got), "\"")));
 }
 
-/// Digits alone, after a minus perhaps; nothing for more than 64 bits hold.
+/// Accepts only digits, after an optional minus; nullopt for numbers that do not fit 64 bits.
 template <typename Integer>
 std::optional<Integer> ParseWhole(absl::string_view text) {
   const absl::string_view digits =
@@ -55,7 +55,7 @@ std::optional<Integer> ParseWhole(absl::string_view text) {
   return value;
 }
 
-/// 512MiB, 512M, 512mb and 536870912 are one number.
+/// 512MiB, 512M, 512mb and 536870912 are the same number.
 std::optional<uint64_t> ParseBytes(absl::string_view text) {
   const auto end = std::find_if_not(text.begin(), text.end(), IsDigit);
   const absl::string_view digits = text.substr(0, static_cast<size_t>(end - text.begin()));
@@ -78,21 +78,21 @@ std::optional<uint64_t> ParseBytes(absl::string_view text) {
   return std::nullopt;
 }
 
-/// The largest unit that leaves a whole number.
+/// Uses the largest unit that leaves a whole number.
 std::string BytesText(uint64_t bytes) {
   size_t unit = 0;
   for (; bytes > 0 && bytes % 1024 == 0 && unit + 1 < kUnits.size(); ++unit) bytes /= 1024;
   return absl::StrCat(bytes, kUnits[unit]);
 }
 
-/// Digits with a point or an exponent perhaps: 2, 0.5, 1e3. Infinities and NaN are none.
+/// Accepts digits with an optional point or exponent: 2, 0.5, 1e3. Rejects infinities and NaN.
 std::optional<double> ParseSeconds(absl::string_view text) {
   double value = 0;
   const bool plain = !text.empty() && (IsDigit(text.front()) || text.front() == '.') &&
                      absl::ascii_isalnum(static_cast<unsigned char>(text.back())) &&
                      text.find_first_of("xX") == absl::string_view::npos;
   if (!plain || !absl::SimpleAtod(text, &value) || !std::isfinite(value)) return std::nullopt;
-  // A number so small that a double has none for it is no zero.
+  // A nonzero number too small for a double must not count as zero.
   const bool zero = text.substr(0, text.find_first_of("eE")).find_first_of("123456789") ==
                     absl::string_view::npos;
   if (value < kLeastSeconds && !zero) return std::nullopt;

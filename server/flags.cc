@@ -29,12 +29,12 @@ namespace {
 
 constexpr absl::string_view kConfigVariable = "LOSSD_CONFIG";
 constexpr absl::string_view kPrefix = "LOSSD_";
-// Of clients and tests, and what Kubernetes sets for a service that is called lossd.
+// Variables of clients and tests, and those that Kubernetes sets for a service named lossd.
 constexpr std::array<absl::string_view, 4> kForeign = {"LOSSD_ADDRESS", "LOSSD_SERVER", "LOSSD_BIN",
                                                        "LOSSD_FULL"};
 constexpr std::array<absl::string_view, 2> kForeignPrefixes = {"LOSSD_SERVICE_", "LOSSD_PORT"};
 
-/// How many characters are to be put in, taken out or changed.
+/// Edit distance: how many characters must be inserted, deleted or changed.
 size_t Distance(absl::string_view a, absl::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), size_t{0});
@@ -49,7 +49,7 @@ size_t Distance(absl::string_view a, absl::string_view b) {
   return row.back();
 }
 
-/// The flag that was most likely meant, `more` among them; empty where none is near.
+/// The flag, or name in `more`, that was most likely meant; empty if none is near.
 std::string Nearest(absl::string_view name, std::vector<absl::string_view> more = {}) {
   const std::string wanted =
       absl::AsciiStrToLower(absl::StrReplaceAll(name, {{"_", "-"}, {".", "-"}}));
@@ -57,7 +57,7 @@ std::string Nearest(absl::string_view name, std::vector<absl::string_view> more 
   size_t least = std::max<size_t>(3, wanted.size() / 3 + 1);
   for (const FlagEntry& flag : FlagTable()) more.push_back(flag.name);
   for (const absl::string_view flag : more) {
-    // A part of a name is near it, however long the rest.
+    // A part of a flag's name is near the name, however long the rest is.
     const bool part = wanted.size() >= 3 && absl::StrContains(flag, wanted);
     const size_t distance = part ? 1 : Distance(wanted, flag);
     if (distance >= least) continue;
@@ -76,7 +76,7 @@ absl::Status At(absl::string_view place, const absl::Status& status) {
   return absl::InvalidArgumentError(absl::StrCat(place, ": ", status.message()));
 }
 
-/// The flags of a command line, by name. An address may be given again and again.
+/// The flags of a command line, by name. Only a flag of addresses may be repeated.
 struct CommandLine {
   std::map<std::string, std::string> values;
   Invocation::Action action = Invocation::Action::kServe;
@@ -90,7 +90,8 @@ absl::Status UnknownFlag(absl::string_view argument) {
                    DidYouMean(near.empty() ? near : absl::StrCat("--", near))));
 }
 
-/// What stands after the flag: after its =, or as the next argument. A switch has the former alone.
+/// The value of the flag: the text after its =, or the next argument. A switch allows only the
+/// former.
 absl::StatusOr<std::string> TakeValue(const FlagEntry* flag, absl::string_view name,
                                       const std::optional<std::string>& given,
                                       const std::vector<std::string>& arguments, size_t* at) {

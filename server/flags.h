@@ -1,4 +1,4 @@
-// From flags, environment and config file to settings.
+// Reads the settings from flags, environment and config file.
 #ifndef LOSSD_SERVER_FLAGS_H_
 #define LOSSD_SERVER_FLAGS_H_
 
@@ -13,28 +13,28 @@
 
 namespace lossd {
 
-/// What lossd was asked for.
+/// The action that lossd was asked for, and its settings.
 struct Invocation {
   enum class Action : uint8_t { kServe, kShowHelp, kShowVersion };
   Action action = Action::kServe;
   Settings settings;
-  /// Lines for the log: what was not understood and does no harm.
+  /// Lines for the log about variables that are unknown and do no harm.
   std::vector<std::string> warnings;
 };
 
-/// The contents of a file; an error's message says why they cannot be had.
+/// Returns the contents of a file; an error's message says why they cannot be read.
 using ReadFile = std::function<absl::StatusOr<std::string>(const std::string& path)>;
 
-/// A flag comes before a variable, and a variable before the file, which --config or LOSSD_CONFIG
-/// names. `arguments` are without the program's name; `environment` holds NAME=VALUE.
-/// INVALID_ARGUMENT, whose message names the flag, variable, or file, line and key, and says what
-/// was expected; what a later source overrides is checked as well. A variable LOSSD_... that
-/// nothing knows is a warning: others may have set it for a purpose of their own.
+/// A flag overrides a variable, and a variable overrides the file, which --config or LOSSD_CONFIG
+/// names. `arguments` exclude the program's name; `environment` holds NAME=VALUE. The message of an
+/// INVALID_ARGUMENT names the flag, the variable, or the file, line and key, and says what was
+/// expected. Values that another source overrides are checked as well. An unknown variable
+/// LOSSD_... is a warning: others may have set it for a purpose of their own.
 absl::StatusOr<Invocation> ParseFlags(const std::vector<std::string>& arguments,
                                       const std::vector<std::string>& environment,
                                       const ReadFile& read_file);
 
-/// A regular file, a pipe or the like, of at most 1 MiB.
+/// Reads a regular file, a pipe or the like, of at most 1 MiB.
 absl::StatusOr<std::string> ReadSmallFile(const std::string& path);
 
 /// The text of --help.

@@ -13,8 +13,8 @@
 namespace lossd {
 namespace {
 
-/// A stream whose server does not read holds 1.2 to 5 MB in gRPC, and a quota of 32 MiB was seen to
-/// end an honest one.
+/// Minimum quota of gRPC. A stream that the server does not read holds 1.2 to 5 MB in gRPC, and a
+/// quota of 32 MiB was seen to end a well-behaved stream.
 constexpr uint64_t kLeastTransport = uint64_t{64} << 20U;
 
 /// The starting point of what was measured of gRPC 1.51.
@@ -45,13 +45,14 @@ void ConfigureConnections(const ServerOptions& options, grpc::ServerBuilder* bui
                               GrpcMilliseconds(options.max_connection_age_grace));
   builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
                               GrpcMilliseconds(options.max_connection_idle));
-  // gRPC reads until Linux says by TCP_INQ that no byte waits. After a reset Linux says so too
-  // (tcp_inq_hint knows only of FIN), and a reset that came behind unread bytes goes unseen: the
-  // calls would stay until something is written. A ping is. A peer may be silent for 80 s.
+  // gRPC reads until Linux reports by TCP_INQ that no byte waits. Linux reports the same after a
+  // reset (tcp_inq_hint knows only of FIN), so gRPC does not see a reset that followed unread
+  // bytes: the calls would stay until something is written. Keepalive pings are such writes. A peer
+  // may be silent for 80 s.
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 70'000);
   // Clients keep idle connections alive through gateways by pings, every 10 s and more often.
-  // Without the first of these gRPC takes any ping on a connection without calls for an attack.
+  // Without the first setting, gRPC treats any ping on a connection without calls as an attack.
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5'000);
 }
@@ -67,7 +68,7 @@ uint64_t ComputingShare(uint64_t max_memory_bytes, int threads) {
   const uint64_t transport = max_memory_bytes / 4;
   if (transport < kLeastTransport) return max_memory_bytes;
   const uint64_t computing = max_memory_bytes - transport;
-  // Never more than half: --threads may be large.
+  // Never subtract more than half: --threads may be large.
   return computing - std::min(computing / 2, static_cast<uint64_t>(threads) * kKeptScratchBytes);
 }
 

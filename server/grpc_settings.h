@@ -1,4 +1,4 @@
-// What gRPC is told about connections, messages and memory; docs/server.md gives the reasons.
+// gRPC's settings for connections, messages and memory; docs/server.md gives the reasons.
 #ifndef LOSSD_SERVER_GRPC_SETTINGS_H_
 #define LOSSD_SERVER_GRPC_SETTINGS_H_
 
@@ -17,10 +17,10 @@ uint64_t TransportShare(uint64_t max_memory_bytes);
 /// What of the memory budget is left for computing; the rest is gRPC's own.
 uint64_t ComputingShare(uint64_t max_memory_bytes, int threads);
 
-/// A duration as gRPC's arguments take it: what is longer than they reach has no end.
+/// A duration as gRPC's arguments take it; a duration beyond their range becomes infinite.
 int GrpcMilliseconds(absl::Duration duration);
 
-/// All settings but listeners and services.
+/// Applies all settings but listeners and services.
 void Configure(const ServerOptions& options, grpc::ServerBuilder* builder);
 
 }  // namespace lossd

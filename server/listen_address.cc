@@ -25,7 +25,7 @@ namespace {
 constexpr char kUnixPrefix[] = "unix:";
 constexpr size_t kMaxPath = sizeof(sockaddr_un::sun_path) - 1;
 
-/// A socket that is closed at the end of its block.
+/// A socket that its destructor closes.
 class Socket {
  public:
   explicit Socket(int family)
@@ -52,11 +52,11 @@ const sockaddr* Generic(const sockaddr_un& address) {
   return reinterpret_cast<const sockaddr*>(&address);  // NOLINT(*-cast)
 }
 
-/// 0, or why one cannot listen there.
+/// 0, or the errno that says why one cannot listen there.
 int BindError(int family, const sockaddr* address, socklen_t size) {
   const Socket socket(family);
   if (socket.fd() < 0) return errno;
-  // As gRPC does: a port whose last connections have not quite ended is free.
+  // As gRPC does, so that a port counts as free while its last connections are still closing.
   const int on = 1;
   setsockopt(socket.fd(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   if (bind(socket.fd(), address, size) != 0 || listen(socket.fd(), 1) != 0) return errno;
@@ -137,8 +137,8 @@ absl::Status CheckUnixPathIsFree(const ListenAddress& address) {
     return CannotListen(address, "another server answers there");
   }
   switch (errno) {
-    case ENOENT:        // It has gone meanwhile.
-    case ECONNREFUSED:  // Its server has.
+    case ENOENT:        // The socket file is gone meanwhile.
+    case ECONNREFUSED:  // Its server is gone.
       return absl::OkStatus();
     case EAGAIN:
       return CannotListen(address, "another server listens there and does not answer");

@@ -1,4 +1,4 @@
-// Addresses to listen on: how they are written, and why one cannot be had.
+// Addresses to listen on: their syntax, and the reasons why one is not available.
 #ifndef LOSSD_SERVER_LISTEN_ADDRESS_H_
 #define LOSSD_SERVER_LISTEN_ADDRESS_H_
 
@@ -21,20 +21,20 @@ struct ListenAddress {
   [[nodiscard]] bool is_unix() const { return !path.empty(); }
 };
 
-/// INVALID_ARGUMENT, which says what was expected.
+/// INVALID_ARGUMENT, whose message says what was expected.
 absl::StatusOr<ListenAddress> ParseListenAddress(absl::string_view text);
 
-/// The address as gRPC reads it, which decodes percent signs.
+/// The address in gRPC's syntax; gRPC decodes percent signs.
 std::string ForGrpc(const ListenAddress& address);
-/// The address in force, where gRPC has chosen `port`.
+/// The address in force, with the `port` that gRPC has chosen.
 std::string InForce(const ListenAddress& address, int port);
 
-/// UNAVAILABLE where something is at the path of a Unix socket that must stay: a server that lives,
-/// however busy, or a file that is no socket. Never waits for the one who listens there. OK for
-/// nothing, and for the socket of a server that is gone.
+/// UNAVAILABLE if the path of a Unix socket must not be replaced, because a server is alive there,
+/// however busy, or the file is no socket. OK if nothing is there, or the socket of a server that
+/// is gone. Never waits for the server there.
 absl::Status CheckUnixPathIsFree(const ListenAddress& address);
 
-/// Why gRPC could not listen there: tries it again by itself. UNAVAILABLE, whatever it finds.
+/// Finds out why gRPC could not listen there, by trying again without gRPC. Always UNAVAILABLE.
 absl::Status WhyNoListening(const ListenAddress& address);
 
 /// UNAVAILABLE: "cannot listen on ADDRESS: CAUSE".

@@ -1,4 +1,4 @@
-// lossd: from settings to a server that runs until a signal; everything else is in its own place.
+// lossd: reads the settings and runs a server until a signal; the rest is in other files.
 #include <grpc/support/log.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
@@ -30,14 +30,14 @@ void SetUpLogs(const std::string& level) {
   logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %^%l%$ %v");
   spdlog::set_default_logger(logger);
   spdlog::set_level(spdlog::level::from_str(level));
-  // gRPC's own lines are for those who debug it; what matters comes back as a status.
+  // gRPC's own log lines serve to debug gRPC; errors that matter come back as a status.
   gpr_set_log_function([](gpr_log_func_args* args) {
     spdlog::debug("grpc {}:{} {}", args->file, args->line, args->message);
   });
 }
 
-/// Every connection takes a descriptor, and gRPC 1.51 takes no new connection any more once there
-/// was none left: as many as the system lets us have. Their number.
+/// Raises the limit of open files as far as the system allows, and returns it. Every connection
+/// takes a descriptor, and once none was left, gRPC 1.51 never accepts a new connection again.
 std::string RaiseOpenFiles() {
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);
@@ -50,7 +50,7 @@ std::string RaiseOpenFiles() {
   return limit.rlim_cur == RLIM_INFINITY ? "unlimited" : absl::StrCat(limit.rlim_cur);
 }
 
-/// Serves until SIGTERM or SIGINT, then ends in order.
+/// Serves until SIGTERM or SIGINT, then shuts down in order.
 void RunUntilSignal(lossd::Server* server, const lossd::Settings& settings) {
   const int signal = lossd::WaitForStopSignal();
   spdlog::info("signal={} state=stopping grace_s={} drain_s={}", signal,
@@ -100,7 +100,7 @@ int main(int argc, char** argv) {
     std::vector<std::string> variables;
     for (char** one = environ; *one != nullptr; ++one) variables.emplace_back(*one);
     return Run({argv + (argc > 0 ? 1 : 0), argv + argc}, variables);
-  } catch (const std::exception& error) {  // Out of memory, or a library's.
+  } catch (const std::exception& error) {  // Out of memory, or from a library.
     std::fprintf(stderr, "lossd: %s\n", error.what());
     return 1;
   }

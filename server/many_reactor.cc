@@ -30,7 +30,7 @@
 namespace lossd {
 namespace {
 
-/// Requests that are read and not yet answered; past it reading waits.
+/// Maximum number of requests read but not yet answered; reading waits while it is reached.
 constexpr int kMaxOutstanding = 256;
 
 /// A v1.EvaluateManyResponse around an encoded v1.EvaluateResponse.
@@ -66,7 +66,7 @@ class ManyReactor final : public CallReactor {
     absl::Status malformed = Evaluate(message);
     lock->lock();
     if (malformed.ok()) return;
-    // What was asked before the bad message is answered first.
+    // Requests before the malformed message are answered first.
     --outstanding_;
     status_ = std::move(malformed);
     half_closed_ = true;
@@ -95,9 +95,9 @@ class ManyReactor final : public CallReactor {
                                    absl::FormatDuration(absl::FromChrono(context_.header_wait))));
   }
 
-  /// An error where the message is none.
+  /// An error if the message is malformed.
   absl::Status Evaluate(const grpc::ByteBuffer& message) {
-    // A request that is refused is answered all the same: its bytes are here already.
+    // A refused request still gets a reply: its bytes are here already.
     auto reservation = context_.budget->Reserve(message.Length());
     if (!reservation.ok()) {
       Send(FindVarint(message, v1::EvaluateManyRequest::kIdFieldNumber), reservation.status(), {});
@@ -126,13 +126,13 @@ class ManyReactor final : public CallReactor {
       grpc::ByteBuffer bytes =
           status.ok() ? Encode(id, std::move(response)) : EncodeError(id, status);
       lock->lock();
-      // What comes after the end would be held for as long as the reactor.
+      // A reply after the end would be held for as long as the reactor.
       if (!ended()) outbox_.push_back(std::move(bytes));
     });
   }
 
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
-  std::deque<grpc::ByteBuffer> outbox_;  // The front one may be on its way.
+  std::deque<grpc::ByteBuffer> outbox_;  // gRPC may be sending the front one.
   absl::Status status_;
   int outstanding_ = 0;
   bool half_closed_ = false;

@@ -20,7 +20,7 @@ namespace {
 
 using google::protobuf::io::ZeroCopyInputStream;
 
-/// The reader asks for a buffer that it may change, and does not.
+/// ProtoBufferReader takes a mutable buffer, but does not change it.
 class BufferReader final : public grpc::ProtoBufferReader {
  public:
   explicit BufferReader(const grpc::ByteBuffer& bytes)
@@ -39,7 +39,7 @@ absl::Status CheckAndParse(ZeroCopyInputStream* check, ZeroCopyInputStream* pars
   } catch (const std::bad_alloc&) {
     return OutOfMemory();
   }
-  // Such as a varint of more than ten bytes among packed ones.
+  // CheckWire does not find, for example, a varint of more than ten bytes among packed ones.
   return InvalidField(path, "MALFORMED_MESSAGE", "expected an encoded ", message->GetTypeName());
 }
 
@@ -77,7 +77,7 @@ uint64_t FindVarint(const grpc::ByteBuffer& bytes, int number) {
 grpc::Slice SerializeMessage(const google::protobuf::MessageLite& message) {
   const size_t size = message.ByteSizeLong();
   grpc::Slice slice(size);
-  // A slice is not written after others see it; this one is new.
+  // A slice must not change once others see it; this one is new.
   message.SerializeWithCachedSizesToArray(const_cast<uint8_t*>(slice.begin()));  // NOLINT(*-cast)
   return slice;
 }

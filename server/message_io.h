@@ -1,5 +1,5 @@
-// Messages between their classes and gRPC's buffers: by our own hand, so that bytes which are no
-// message are INVALID_ARGUMENT, where gRPC 1.51 would say INTERNAL.
+// Converts messages between their classes and gRPC's buffers. The server does this itself, so that
+// bytes that are no message are INVALID_ARGUMENT; gRPC 1.51 would say INTERNAL.
 #ifndef LOSSD_SERVER_MESSAGE_IO_H_
 #define LOSSD_SERVER_MESSAGE_IO_H_
 
@@ -17,17 +17,17 @@
 
 namespace lossd {
 
-/// Asked before a message is parsed, with the bytes that its repeated numbers will take (those of
-/// raw tensors apart); what it refuses is not parsed.
+/// Called before a message is parsed, with the number of bytes that its repeated numbers will take
+/// (without those of raw tensors). On an error the message is not parsed.
 using AdmitParsed = std::function<absl::Status(uint64_t number_bytes)>;
 
-/// INVALID_ARGUMENT, reason MALFORMED_MESSAGE, where the bytes are none of its kind, and reason
-/// FIELD_UNKNOWN where they have a field that this version does not know: both are found before
-/// anything is parsed. RESOURCE_EXHAUSTED where memory does not suffice; otherwise the error of
-/// `admit`, which may be empty.
+/// INVALID_ARGUMENT, reason MALFORMED_MESSAGE, if the bytes are no message of this type, or reason
+/// FIELD_UNKNOWN if they have a field that this version does not know. Both are checked before
+/// anything is parsed. RESOURCE_EXHAUSTED when memory runs out; otherwise the error of `admit`,
+/// which may be empty.
 absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message* message,
                           const AdmitParsed& admit = {});
-/// The same for the message in a field of another one, whose path is `path`.
+/// The same for a message in the field `path` of another message.
 absl::Status ParseMessage(const std::string& bytes, absl::string_view path,
                           google::protobuf::Message* message, const AdmitParsed& admit = {});
 

@@ -29,7 +29,7 @@ using google::protobuf::FileDescriptor;
 using grpc::reflection::v1alpha::ServerReflectionRequest;
 using grpc::reflection::v1alpha::ServerReflectionResponse;
 
-/// Bytes of a request, which its answer repeats. Names are shorter.
+/// Maximum bytes of a request, which its reply repeats. Names are shorter.
 constexpr size_t kMaxRequestBytes = 4096;
 
 void AddFile(const FileDescriptor& file, std::set<const FileDescriptor*>* seen,

@@ -1,4 +1,4 @@
-// Server reflection: tools that know no lossd ask here for its services and their definitions.
+// Server reflection: generic tools can query the services of lossd and their definitions.
 #ifndef LOSSD_SERVER_REFLECTION_H_
 #define LOSSD_SERVER_REFLECTION_H_
 

@@ -30,7 +30,7 @@ struct LentOutputs {
   MemoryBudget::Reservation reservation;
 };
 
-/// A request under way; owned by its tasks, and then by what gRPC still sends of it.
+/// A request under way; owned by its tasks, and then by the slices that gRPC has yet to send.
 struct Job : std::enable_shared_from_this<Job> {
   Evaluation evaluation;
   MemoryBudget::Reservation request_reservation;
@@ -56,7 +56,7 @@ struct Job : std::enable_shared_from_this<Job> {
     }
   }
 
-  /// Gives the reservation back before the answer, so that the client's next call is admitted. The
+  /// Gives the reservation back before the reply, so that the client's next call is admitted. The
   /// memory itself is freed with this job, right after; a job that lends its outputs lives until
   /// they are sent.
   void End(absl::Status status, std::vector<grpc::Slice> response, bool lent) {
@@ -66,7 +66,7 @@ struct Job : std::enable_shared_from_this<Job> {
       reservation = MemoryBudget::Reservation();
     }
     request_reservation = MemoryBudget::Reservation();
-    // What `done` holds may hold the answer, which may hold this.
+    // Clear `done`: it may hold the reply, which may hold this job.
     std::exchange(done, nullptr)(std::move(status), std::move(response));
   }
 
@@ -79,7 +79,7 @@ struct Job : std::enable_shared_from_this<Job> {
     Leave(1);
   }
 
-  /// So many tasks have ended, or will not run.
+  /// Reports that `count` tasks have ended, or will not run.
   void Leave(int64_t count) {
     if ((left -= count) == 0) Finish();
   }
@@ -111,7 +111,7 @@ absl::StatusOr<std::vector<grpc::Slice>> EvaluateSmallRequest(
   try {
     std::shared_ptr<LentOutputs> owner;
     std::byte* outputs = nullptr;
-    if (evaluation.OutputBytes() <= kLentBytes) {  // None of them is lent.
+    if (evaluation.OutputBytes() <= kLentBytes) {  // No output is lent.
       if (kept.size() == 0) kept = Buffer(kLentBytes);
       outputs = kept.data();
     } else {

@@ -25,7 +25,8 @@
 
 namespace lossd {
 
-/// What calls are evaluated with; passed in, never global, so that two servers live in one process.
+/// The resources and limits of evaluations; passed in, never global, so that two servers can live
+/// in one process.
 struct EvaluationContext {
   WorkerPool* pool = nullptr;
   MemoryBudget* budget = nullptr;
@@ -33,37 +34,37 @@ struct EvaluationContext {
   /// For calls of one message.
   MessageWatch* messages = nullptr;
   RequestForms* forms = nullptr;
-  /// What the drain waits for: every reactor that computes holds a handle until its call is over.
-  /// Null: nobody counts.
+  /// Counts the calls that a drain waits for: every reactor that computes holds a handle until its
+  /// call is over. Null: calls are not counted.
   CallCounter* calls = nullptr;
   PlanLimits plan_limits;
   StreamLimits stream_limits;
   /// How long a stream may wait for its first message, and for the next byte in either direction;
-  /// milliseconds::max() for ever.
+  /// milliseconds::max() means for ever.
   std::chrono::milliseconds header_wait{10'000};
   std::chrono::milliseconds idle_stream{60'000};
 };
 
-/// Whether a request is evaluated where it arrived, by its message or by its input: handing it to a
-/// worker would cost as much as evaluating it.
+/// Whether a request is evaluated on the thread where it arrived, judged by the bytes of its
+/// message or its input: handing a small request to a worker would cost as much as evaluating it.
 inline bool IsSmall(size_t bytes) { return bytes <= (size_t{32} << 10U); }
 inline bool IsSmall(const IncomingRequest& request) {
   return IsSmall(request.parsed.operands.input.size());
 }
 
-/// Evaluates a small request; the encoded v1.EvaluateResponse. `reservation` is for the request
-/// itself: it has been given back, as has that for the results, unless they are lent.
+/// Evaluates a small request and returns the encoded v1.EvaluateResponse. `reservation` covers the
+/// request itself. It is given back on return; so is the one for the results, unless they are lent.
 absl::StatusOr<std::vector<grpc::Slice>> EvaluateSmallRequest(
     const EvaluationContext& context, IncomingRequest request,
     MemoryBudget::Reservation reservation);
 
-/// Gets the status and, where it is OK, the encoded v1.EvaluateResponse.
+/// Gets the status and, if it is OK, the encoded v1.EvaluateResponse.
 using EvaluationDone = std::function<void(absl::Status, std::vector<grpc::Slice>)>;
 
-/// Evaluates `request` and calls `done` once: before returning, where labels are bad or it is
-/// small, or later from a worker thread. `reservation` is for the request itself; it has been given
-/// back when `done` is called, as has that for the results, unless they are lent. Where `cancelled`
-/// becomes true the tasks that have not begun are dropped and `done` gets CANCELLED.
+/// Evaluates `request` and calls `done` once: before returning if the labels are bad or the request
+/// is small, otherwise later from a worker thread. `reservation` covers the request itself. It is
+/// given back before `done` is called; so is the one for the results, unless they are lent. If
+/// `cancelled` becomes true, tasks that have not begun are dropped and `done` gets CANCELLED.
 void EvaluateRequestAsync(const EvaluationContext& context, IncomingRequest request,
                           MemoryBudget::Reservation reservation,
                           std::shared_ptr<const std::atomic<bool>> cancelled, EvaluationDone done);

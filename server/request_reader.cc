@@ -23,11 +23,12 @@
 namespace lossd {
 namespace {
 
-/// Messages up to this size are looked up by their form; of greater ones parsing is a small part.
+/// Messages up to this size are looked up by their form; larger ones cost little to parse in
+/// comparison with the rest.
 constexpr size_t kFormBytes = size_t{64} << 10U;
 
-/// The bytes of a small message in one piece; empty for any other. Where there are very few the
-/// slice itself holds them, and views would not outlive its moves.
+/// The bytes of a small message in one slice; empty for any other message. Tiny messages are left
+/// out: the slice object itself would hold their bytes, and moving it would invalidate views.
 grpc::Slice OnePiece(const grpc::ByteBuffer& bytes) {
   grpc::Slice slice;
   if (bytes.Length() > kFormBytes || bytes.Length() <= GRPC_SLICE_INLINED_SIZE) return slice;
@@ -39,7 +40,7 @@ absl::string_view ViewOf(const grpc::Slice& slice) {
   return {reinterpret_cast<const char*>(slice.begin()), slice.size()};  // NOLINT(*-cast)
 }
 
-/// The request within `slice`, if its form is known.
+/// Fills `request` from `message`, which lies within `slice`, if its form is known.
 bool Recognize(absl::string_view message, const grpc::Slice& slice, RequestForms* forms,
                IncomingRequest* request) {
   request->form = forms->Find(message);
@@ -50,15 +51,15 @@ bool Recognize(absl::string_view message, const grpc::Slice& slice, RequestForms
   return true;
 }
 
-/// Reserves what a message is parsed into. Raw bytes are copied; numbers are kept in vectors, which
-/// grow by doubling, and are encoded for the kernels.
+/// Reserves the memory that a message is parsed into. Raw bytes are copied; numbers are kept in
+/// vectors, which grow by doubling, and are encoded for the kernels.
 AdmitParsed Reserving(const grpc::ByteBuffer& bytes, MemoryBudget::Reservation* held) {
   return [size = bytes.Length(), held](uint64_t number_bytes) {
     return held->Grow(SaturatingAdd(size, SaturatingMultiply(number_bytes, 4)));
   };
 }
 
-/// Parses `request`, a part of `message` or all of it. `encoded`: its bytes, where it is small.
+/// Parses `request`, a part of `message` or all of it. `encoded`: its bytes, if it is small.
 absl::StatusOr<IncomingRequest> Parse(const v1::EvaluateRequest& request,
                                       std::shared_ptr<const google::protobuf::MessageLite> message,
                                       absl::string_view encoded, const PlanLimits& limits,
@@ -76,7 +77,7 @@ absl::StatusOr<IncomingRequest> Parse(const v1::EvaluateRequest& request,
   return incoming;
 }
 
-/// What the two fields of an encoded v1.EvaluateManyRequest are; false where it is of another kind.
+/// Reads the two fields of an encoded v1.EvaluateManyRequest; false if it has any other structure.
 bool SplitMany(absl::string_view message, uint64_t* id, absl::string_view* request) {
   using Many = v1::EvaluateManyRequest;
   FieldReader reader(message);
@@ -130,7 +131,7 @@ absl::StatusOr<ManyRequest> ReadManyRequest(const grpc::ByteBuffer& bytes, const
     auto message = std::make_shared<v1::EvaluateManyRequest>();
     const auto status = ParseMessage(bytes, message.get(), Reserving(bytes, held));
     if (!status.ok()) {
-      // Bytes that are no message end the stream; any other error is this request's own.
+      // Bytes that are no message end the stream; any other error concerns this request alone.
       if (GetErrorDetail(status).reason == "MALFORMED_MESSAGE") return status;
       many.id = FindVarint(bytes, v1::EvaluateManyRequest::kIdFieldNumber);
       many.request = status;

@@ -1,4 +1,4 @@
-// Requests as they arrive, with all that their views point into.
+// Reads arriving requests, and keeps the memory that their views point into.
 #ifndef LOSSD_SERVER_REQUEST_READER_H_
 #define LOSSD_SERVER_REQUEST_READER_H_
 
@@ -18,27 +18,28 @@
 
 namespace lossd {
 
-/// A request that has been checked, its labels apart.
+/// A request that has been checked, except for its labels.
 struct IncomingRequest {
   ParsedRequest parsed;
-  std::shared_ptr<const RequestForm> form;  ///< Null where it has none.
-  // One of them holds what `parsed` views.
+  std::shared_ptr<const RequestForm> form;  ///< Null if it has none.
+  // One of these two holds the bytes that `parsed` views.
   grpc::Slice bytes;
   std::shared_ptr<const google::protobuf::MessageLite> message;
 };
 
-/// Reads an encoded v1.EvaluateRequest. One whose form is among `forms` is not parsed, nor are its
-/// tensors copied; any other is, and its form kept. `held`, for the message, grows by what it is
-/// parsed into, before that is done. Errors are ParseMessage's, ParseRequest's and Reserve's.
+/// Reads an encoded v1.EvaluateRequest. If its form is among `forms`, the request is not parsed and
+/// its tensors are not copied; otherwise it is parsed and its form is kept. Before parsing, `held`,
+/// the reservation of the message, grows by the memory of the parsed message. Errors are those of
+/// ParseMessage, ParseRequest and Reserve.
 absl::StatusOr<IncomingRequest> ReadRequest(const grpc::ByteBuffer& bytes, const PlanLimits& limits,
                                             RequestForms* forms, MemoryBudget::Reservation* held);
 
 /// An encoded v1.EvaluateManyRequest.
 struct ManyRequest {
   uint64_t id = 0;
-  absl::StatusOr<IncomingRequest> request;  ///< Fields of its errors begin with "request".
+  absl::StatusOr<IncomingRequest> request;  ///< Field paths of its errors begin with "request".
 };
-/// MALFORMED_MESSAGE where the bytes are none; unknown fields are an error of the request.
+/// MALFORMED_MESSAGE if the bytes are no such message; an unknown field is an error of `request`.
 absl::StatusOr<ManyRequest> ReadManyRequest(const grpc::ByteBuffer& bytes, const PlanLimits& limits,
                                             RequestForms* forms, MemoryBudget::Reservation* held);
 

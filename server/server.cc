@@ -87,8 +87,8 @@ v1::GetServerInfoResponse MakeInfo(const ServerOptions& options, int threads) {
 
 }  // namespace
 
-// The order matters: the server goes first, then the threads, then what they use, and at last the
-// locks, which the server's sockets need for as long as they are there.
+// The order of the members matters: the server is destroyed first, then the threads, then the
+// objects that they use, and last the locks, which the server's sockets need while they exist.
 struct Server::Parts {
   Parts(const ServerOptions& options, int threads)
       : budget(ComputingShare(options.max_memory_bytes, threads)),
@@ -190,7 +190,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::StartWith(const ServerOptions& o
     auto lock = SocketLock::Take(address);
     if (!lock.ok()) return lock.status();
     locks.push_back(*std::move(lock));
-    // gRPC replaces a socket file that is there, whoever listens on it.
+    // gRPC replaces an existing socket file, whoever listens on it.
     if (const auto status = CheckUnixPathIsFree(address); !status.ok()) return status;
   }
   auto parts = std::make_unique<Parts>(options, threads);
@@ -218,7 +218,7 @@ int64_t Server::calls_in_flight() const { return parts_->calls.calls(); }
 
 int Server::threads() const { return parts_->pool->threads(); }
 
-// "Empty service: alive; full service name: ready": only the latter changes.
+// The empty service name means alive, the full service name means ready: only the latter changes.
 void Server::StopAdvertising() {
   parts_->health->Set(v1::LossService::service_full_name(), Health::kNotServing);
 }

@@ -14,20 +14,20 @@
 
 namespace lossd {
 
-/// A limit that is a duration is none where the duration is infinite.
+/// An infinite duration means that there is no limit.
 struct ServerOptions {
   /// HOST:PORT (port 0: any free one) or unix:PATH; at least one.
   std::vector<std::string> listen = {"127.0.0.1:50051"};
   /// Worker threads; 0: one for each core.
   int threads = 0;
-  /// Bytes that all calls in flight may hold: a quarter is gRPC's quota for what it has read and
-  /// not handed over, the rest for computing. Below 256 MiB gRPC gets 64 MiB on top.
+  /// Bytes that all calls in flight may hold: a quarter is gRPC's quota for bytes that it has read
+  /// and not handed over, the rest is for computing. Below 256 MiB gRPC gets 64 MiB on top.
   uint64_t max_memory_bytes = uint64_t{1} << 30U;
   /// Bytes of one received message.
   uint64_t max_message_bytes = uint64_t{4} << 20U;
   /// Streams of one connection at a time.
   int max_concurrent_streams = 100;
-  /// How long a connection may take until its HTTP/2 settings; then it is closed.
+  /// How long a connection may take to send its HTTP/2 settings; then it is closed.
   absl::Duration handshake_timeout = absl::Seconds(10);
   /// How long a stream may wait for its first message; then it ends with DEADLINE_EXCEEDED.
   absl::Duration header_wait = absl::Seconds(10);
@@ -49,9 +49,9 @@ struct ServerOptions {
 /// Several may live in one process.
 class Server {
  public:
-  /// Listens and serves. INVALID_ARGUMENT for an address that cannot be parsed, UNAVAILABLE for one
-  /// that cannot be had, with the cause; the message names it. RESOURCE_EXHAUSTED where the system
-  /// has not the threads. Never waits for anybody.
+  /// Listens and serves. INVALID_ARGUMENT for an address that cannot be parsed, UNAVAILABLE, with
+  /// the cause, for an address that is not available; the message names the address.
+  /// RESOURCE_EXHAUSTED if the system cannot start the threads. Never waits for anybody.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
   /// Shuts down without a grace period.
   ~Server();
@@ -62,14 +62,14 @@ class Server {
   [[nodiscard]] const std::vector<std::string>& addresses() const { return addresses_; }
   /// Bytes that calls in flight hold now.
   [[nodiscard]] uint64_t memory_used() const;
-  /// Calls that are served now: what was begun for one and is not over yet counts, too.
+  /// Calls that are served now. A call also counts while work begun for it is not over yet.
   [[nodiscard]] int64_t calls_in_flight() const;
   [[nodiscard]] int threads() const;
 
-  /// Health says NOT_SERVING from now on; calls are served all the same.
+  /// Health says NOT_SERVING from now on; calls are still served.
   void StopAdvertising();
-  /// Takes no new calls; waits for those in flight that compute, up to `drain`, then ends all that
-  /// is open. Watches of health and streams of reflection are not waited for.
+  /// Takes no new calls; waits up to `drain` for the calls in flight that compute, then ends all
+  /// that is open. Does not wait for health watches and reflection streams.
   void Shutdown(absl::Duration drain);
 
  private:

@@ -15,8 +15,8 @@
 namespace lossd {
 namespace {
 
-/// Whether the file at `path` is the open one. Its last holder may have taken it away before the
-/// lock was had, and a lock on a file that nobody finds keeps nobody out.
+/// Whether the file at `path` is the open one. The last holder may have removed the file before we
+/// got the lock, and a lock on a removed file excludes nobody.
 bool IsAt(const std::string& path, int fd) {
   struct stat there {};
   struct stat open {};
@@ -32,7 +32,7 @@ absl::StatusOr<std::unique_ptr<SocketLock>> SocketLock::Take(const ListenAddress
     const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (fd < 0) {
       const int error = errno;
-      // Of the folder: so it would be without a lock.
+      // The folder is missing: the error is the same as it would be without a lock.
       if (error == ENOENT) return CannotListen(address, std::strerror(error));
       return CannotListen(address, absl::StrCat(path, ": ", std::strerror(error)));
     }

@@ -1,4 +1,4 @@
-// The lock beside a Unix socket: of several servers that are started on one path, one serves.
+// The lock beside a Unix socket: only one of several servers started on the same path serves.
 #ifndef LOSSD_SERVER_SOCKET_LOCK_H_
 #define LOSSD_SERVER_SOCKET_LOCK_H_
 
@@ -10,14 +10,14 @@
 
 namespace lossd {
 
-/// Holds PATH.lock by flock, which ends with its process, however that ends. Without it two servers
-/// that look at a path at the same time would both find it free, and the later one would take the
-/// file of the earlier one away.
+/// Holds PATH.lock by flock, which ends with the process, however the process ends. Without the
+/// lock, two servers that check a path at the same time would both find it free, and the later
+/// server would remove the file of the earlier one.
 class SocketLock {
  public:
-  /// UNAVAILABLE where another process holds it, or where the file cannot be made. Does not wait.
+  /// UNAVAILABLE if another process holds the lock, or the file cannot be created. Does not wait.
   static absl::StatusOr<std::unique_ptr<SocketLock>> Take(const ListenAddress& address);
-  /// Takes the file away, and lets go of it.
+  /// Removes the file, and releases the lock.
   ~SocketLock();
   SocketLock(const SocketLock&) = delete;
   SocketLock& operator=(const SocketLock&) = delete;

@@ -12,8 +12,8 @@
 namespace lossd {
 namespace {
 
-// What a signal handler may touch: lock-free atomics, and a descriptor. Signals are the process's
-// own, so there is one of each.
+// A signal handler may touch only lock-free atomics and a descriptor. Signals belong to the
+// process, so there is one of each.
 std::atomic<bool> keeping = false;  // NOLINT(*-avoid-non-const-global-variables)
 std::atomic<int> kept = 0;          // NOLINT(*-avoid-non-const-global-variables)
 std::atomic<int> wake_up_fd = -1;   // NOLINT(*-avoid-non-const-global-variables)
@@ -24,7 +24,7 @@ void OnSignal(int signal) {
   if (!keeping || !kept.compare_exchange_strong(none, signal)) _exit(128 + signal);
   const int before = errno;
   const uint64_t one = 1;
-  // It cannot fail: the counter is far from full.
+  // The write cannot fail: the counter is far from full.
   [[maybe_unused]] const auto written = write(wake_up_fd, &one, sizeof(one));
   errno = before;
 }
@@ -38,7 +38,7 @@ void WatchStopSignals() {
   action.sa_handler = OnSignal;  // NOLINT(*-union-access)
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
-  // A parent may have blocked or ignored them.
+  // A parent process may have blocked or ignored the signals.
   sigset_t both;
   sigemptyset(&both);
   for (const int signal : {SIGTERM, SIGINT}) {

@@ -5,15 +5,15 @@
 namespace lossd {
 
 /// From now on either signal ends the process at once, with status 128 + its number. (By default it
-/// would too, but not for the first process of a container.) Nothing is ever blocked, so that no
-/// start that hangs can be deaf. Throws std::system_error.
+/// would too, but not for the first process of a container.) The signals are never blocked, so that
+/// they also end a start that hangs. Throws std::system_error.
 void WatchStopSignals();
 
-/// From now on the first signal is kept for WaitForStopSignal; the one after it ends the process at
+/// From now on the first signal is kept for WaitForStopSignal; the next one ends the process at
 /// once.
 void KeepFirstStopSignal();
 
-/// Waits for the signal that is kept; its number.
+/// Waits for the kept signal, and returns its number.
 int WaitForStopSignal();
 
 }  // namespace lossd

@@ -71,8 +71,8 @@ class StreamReactor final : public CallReactor {
   StreamReactor(const EvaluationContext& context, Call* call) : CallReactor(context, call) {}
 
  private:
-  // Bytes are copied without the mutex, for which workers would wait that have something to send;
-  // and meanwhile the next message is read. One thread takes messages at a time, in order.
+  // Bytes are copied without the mutex, because workers with outputs to send would wait for it; the
+  // next message is read meanwhile. Only one thread at a time takes messages, in order.
   void Received(std::unique_lock<std::mutex>* lock) override {
     messages_.emplace_back().Swap(incoming());
     if (taking_) return;
@@ -104,7 +104,7 @@ class StreamReactor final : public CallReactor {
   void Advance() override {
     if (session_ != nullptr && !writing()) WriteNext();
     if (session_ != nullptr && last_written_ && !writing()) return End(absl::OkStatus());
-    // A session is opened by the first message: the second one waits for it.
+    // The first message opens the session; the second message is read only after that.
     const bool wants =
         session_ == nullptr ? !taking_ : messages_.empty() && session_->WantsOperands(coming_);
     if (!reading() && !half_closed_ && wants) Read();
@@ -166,8 +166,8 @@ class StreamReactor final : public CallReactor {
 
   absl::Status TakeHeader(const WireFields& fields) {
     constexpr int kHeader = v1::EvaluateStreamRequest::kHeaderFieldNumber;
-    // Until the session has reserved what stays: the header joined, its copy in the message, and
-    // weights in it widened to doubles.
+    // Until the session has reserved the memory that stays, this reservation covers the joined
+    // header, its copy in the message, and its weights widened to doubles.
     auto held = context_.budget->Reserve(SaturatingMultiply(fields.size(kHeader), 2));
     if (!held.ok()) return held.status();
     const auto admit = [&held](uint64_t number_bytes) {
@@ -186,7 +186,7 @@ class StreamReactor final : public CallReactor {
     }
     auto plan = ParseHeader(header, context_.plan_limits);
     if (!plan.ok()) return plan.status();
-    // The session may outlive the call for as long as a task runs: no owning pointer back.
+    // A running task may keep the session alive after the call, so it must not own this reactor.
     auto session = StreamSession::Create(*std::move(plan), context_.stream_limits, context_.pool,
                                          context_.budget, [weak = weak_from_this()] {
                                            if (const auto self = weak.lock()) {
@@ -200,7 +200,7 @@ class StreamReactor final : public CallReactor {
     return absl::OkStatus();
   }
 
-  /// No more bytes come: they must be all.
+  /// Once the peer sends no more bytes, checks that all have arrived.
   void CheckWhole() {
     if (!half_closed_ || ended()) return;
     absl::Status whole = session_ != nullptr
@@ -230,7 +230,7 @@ class StreamReactor final : public CallReactor {
   int64_t coming_ = 0;                     // Bytes of the message that is being taken.
   bool taking_ = false;
   grpc::ByteBuffer outgoing_;
-  std::shared_ptr<StreamSession> session_;  // Reset only by the end, while no message is taken.
+  std::shared_ptr<StreamSession> session_;  // Reset only at the end, while no message is taken.
   bool half_closed_ = false;
   bool last_written_ = false;
 };

@@ -1,5 +1,5 @@
-// EvaluateStream: moves bytes between gRPC and a StreamSession, copied once on their way in and
-// never on their way out.
+// EvaluateStream: moves bytes between gRPC and a StreamSession. Incoming bytes are copied once,
+// outgoing bytes never.
 #ifndef LOSSD_SERVER_STREAM_REACTOR_H_
 #define LOSSD_SERVER_STREAM_REACTOR_H_
 

@@ -16,7 +16,7 @@
 namespace lossd {
 namespace {
 
-// Every kind: its message within the criterion, and options that it alone has.
+// For each kind: its message within the criterion, and the options that only this kind has.
 
 v1::CrossEntropy* MessageOf(const CrossEntropy& /*kind*/, v1::Criterion* wire) {
   return wire->mutable_cross_entropy();
@@ -34,8 +34,8 @@ v1::NllLoss* MessageOf(const NllLoss& /*kind*/, v1::Criterion* wire) {
 void ParseOwn(const v1::NllLoss& /*message*/, NllLoss* /*kind*/) {}
 void FillOwn(const NllLoss& /*kind*/, v1::NllLoss* /*message*/) {}
 
-/// Calls visit(message, kind) with the message that is set, and its kind with the defaults.
-/// Otherwise INVALID_ARGUMENT.
+/// Calls visit(message, kind) with the message that is set, and its kind with default options.
+/// INVALID_ARGUMENT if no message is set.
 template <typename Visit>
 absl::Status VisitKind(const v1::Criterion& wire, const Visit& visit) {
   switch (wire.kind_case()) {
@@ -51,7 +51,7 @@ absl::Status VisitKind(const v1::Criterion& wire, const Visit& visit) {
   return InvalidField("criterion", "FIELD_MISSING", "expected a loss: cross_entropy or nll_loss");
 }
 
-// All kinds.
+// Common to all kinds.
 
 absl::Status UnknownEnum(absl::string_view field, int value) {
   return WithMetadata(InvalidField(field, "ENUM_UNKNOWN", "expected a known value, got ", value),

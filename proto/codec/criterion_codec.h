@@ -1,4 +1,4 @@
-// Between wire criteria and core's.
+// Converts between wire and core criteria.
 #ifndef LOSSD_PROTO_CODEC_CRITERION_CODEC_H_
 #define LOSSD_PROTO_CODEC_CRITERION_CODEC_H_
 
@@ -11,18 +11,18 @@
 
 namespace lossd {
 
-/// The criterion, all but the weight; ranges are for CheckCriterion. Field paths begin with
-/// "criterion".
+/// Parses the criterion without its weight; CheckCriterion checks the ranges. Field paths begin
+/// with "criterion".
 absl::Status ParseCriterion(const v1::Criterion& wire, Criterion* criterion);
 
 /// Fills the message, without a weight.
 void ToWire(const Criterion& criterion, v1::Criterion* wire);
 
-/// The weight; null where the message has none.
+/// The weight; null if the message has none.
 const v1::Tensor* FindWeight(const v1::Criterion& wire);
-/// Bytes of the weight's data where they are raw; 0 otherwise.
+/// Size in bytes of the weight's raw data; 0 if there are none.
 size_t RawWeightBytes(const v1::Criterion& wire);
-/// The weight, made where the message has none. REQUIRES: its kind is set.
+/// The weight, created if the message has none. REQUIRES: the criterion's kind is set.
 v1::Tensor* MutableWeight(v1::Criterion* wire);
 
 }  // namespace lossd

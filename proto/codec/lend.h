@@ -1,4 +1,4 @@
-// Bytes that gRPC sends from where they lie.
+// Lets gRPC send bytes without copying them.
 #ifndef LOSSD_PROTO_CODEC_LEND_H_
 #define LOSSD_PROTO_CODEC_LEND_H_
 
@@ -15,23 +15,23 @@
 
 namespace lossd {
 
-/// A slice that lends bytes to gRPC and keeps their owner until gRPC lets go of them, which may be
-/// after the end of a call that was cancelled, and on any thread.
+/// A slice that lends bytes to gRPC and keeps their owner until gRPC releases the slice. The
+/// release may come after the end of a cancelled call, and on any thread.
 grpc::Slice Lend(absl::Span<const std::byte> bytes, std::shared_ptr<const void> owner);
 
-/// Tensors of more bytes are lent to gRPC and not copied into a message.
+/// Tensors of more bytes than this are lent to gRPC, not copied into a message.
 constexpr size_t kLentBytes = size_t{16} * 1024;
 
 /// Builds an encoded message in slices. Throws std::bad_alloc.
 class SliceBuilder {
  public:
-  /// `owner` keeps the bytes of tensors.
+  /// `owner` keeps the tensors' bytes alive.
   explicit SliceBuilder(std::shared_ptr<const void> owner) : owner_(std::move(owner)) {}
 
-  /// Where text is appended.
+  /// The text after the last slice; the caller may append to it.
   [[nodiscard]] std::string* text() { return &text_; }
-  /// `head` and the bytes that follow it: great tensors are lent, small ones copied. Nothing where
-  /// there is no head.
+  /// Appends `head` and `bytes`: large tensors are lent, small ones copied. Does nothing if `head`
+  /// is empty.
   void Append(absl::string_view head, absl::Span<const std::byte> bytes);
 
   /// Whether any slice holds the owner.
@@ -41,7 +41,7 @@ class SliceBuilder {
  private:
   const std::shared_ptr<const void> owner_;
   std::vector<grpc::Slice> slices_;
-  std::string text_;  // What comes after them.
+  std::string text_;  // Follows slices_.
 };
 
 }  // namespace lossd

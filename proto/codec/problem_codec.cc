@@ -25,7 +25,7 @@ absl::Status Missing(absl::string_view field, absl::string_view what) {
   return InvalidField(field, "FIELD_MISSING", "expected ", what);
 }
 
-/// Where a weight may be.
+/// Where the data of a weight may be.
 enum class WeightPlace : uint8_t { kHere, kHereOrInStream };
 
 absl::Status ParseWeight(const v1::Tensor& wire, WeightPlace place, Problem* problem,
@@ -47,7 +47,7 @@ absl::Status ParseWeight(const v1::Tensor& wire, WeightPlace place, Problem* pro
   return absl::OkStatus();
 }
 
-/// `weight_storage` holds the encoded weight, where it comes as typed values.
+/// `weight_storage` holds the weight's bytes if it comes as typed values.
 absl::Status ParseCriterionAndWeight(const v1::Criterion& wire, WeightPlace place, Problem* problem,
                                      std::vector<std::byte>* weight_storage) {
   LOSSD_RETURN_IF_ERROR(ParseCriterion(wire, &problem->criterion));

@@ -1,4 +1,4 @@
-// Between wire requests and core problems.
+// Converts between wire requests and core problems.
 #ifndef LOSSD_PROTO_CODEC_PROBLEM_CODEC_H_
 #define LOSSD_PROTO_CODEC_PROBLEM_CODEC_H_
 
@@ -16,13 +16,13 @@
 
 namespace lossd {
 
-/// A request as a plan and views of its tensors; it lives no longer than the message.
+/// A request as a plan and views of its tensors; valid only as long as the message.
 struct ParsedRequest {
   std::shared_ptr<const Plan> plan;
   Operands operands;
-  bool typed = false;  ///< The input came as typed values, so results go back as such.
+  bool typed = false;  ///< The input came as typed values, so the results are sent as such.
 
-  // Typed values, encoded.
+  // The bytes of operands that came as typed values.
   std::vector<std::byte> input_storage;
   std::vector<std::byte> target_storage;
   std::vector<std::byte> grad_output_storage;
@@ -32,7 +32,7 @@ struct ParsedRequest {
 absl::StatusOr<ParsedRequest> ParseRequest(const v1::EvaluateRequest& request,
                                            const PlanLimits& limits);
 
-/// The plan of a stream, whose weight follows where it has no data; field paths begin with
+/// The plan of a stream. A weight without data follows in the stream. Field paths begin with
 /// "header.".
 absl::StatusOr<std::shared_ptr<const Plan>> ParseHeader(const v1::EvaluateStreamHeader& header,
                                                         const PlanLimits& limits);

@@ -1,4 +1,4 @@
-// What was made of messages of late, for the next ones like them.
+// A cache of objects made from recent messages, for similar messages that follow.
 #ifndef LOSSD_PROTO_CODEC_RECENT_H_
 #define LOSSD_PROTO_CODEC_RECENT_H_
 
@@ -10,12 +10,12 @@
 
 namespace lossd {
 
-/// One T for each of a few sizes of messages, where those of another size may take its place.
-/// Thread-safe.
+/// A few slots with one T each. The message size selects the slot; sizes may share a slot and then
+/// replace each other's T. Thread-safe.
 template <typename T>
 class Recent {
  public:
-  /// What was kept last in the place of that size, perhaps for another; null where nothing was.
+  /// The T kept last in the slot of `size`, perhaps for another size; null if the slot is empty.
   [[nodiscard]] std::shared_ptr<const T> At(size_t size) {
     Slot& slot = slots_[SlotOf(size)];
     const std::lock_guard<std::mutex> lock(slot.mutex);
@@ -35,7 +35,7 @@ class Recent {
   };
   static constexpr unsigned kSlotBits = 6;
 
-  /// Sizes of neighbouring batches fall far apart: Fibonacci hashing.
+  /// Fibonacci hashing, which spreads the sizes of neighbouring batches over the slots.
   static size_t SlotOf(size_t size) {
     return static_cast<size_t>((uint64_t{size} * 0x9E3779B97F4A7C15U) >> (64U - kSlotBits));
   }

@@ -18,7 +18,7 @@
 namespace lossd {
 namespace {
 
-/// A form is kept for long: few weights may lie in it.
+/// Limits RequestForm::rest_, which may contain weights: a form is kept for a long time.
 constexpr size_t kMostRest = 4096;
 
 }  // namespace

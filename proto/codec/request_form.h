@@ -16,19 +16,20 @@
 
 namespace lossd {
 
-/// Immutable, safe to share.
+/// Immutable, so safe to share.
 class RequestForm {
  public:
-  /// The form of an encoded v1.EvaluateRequest that gave `plan`; null where its tensors are not
-  /// plain raw bytes, a field comes twice or is unknown, or what is not raw bytes is too long.
+  /// The form of an encoded v1.EvaluateRequest whose plan is `plan`. Null if its tensors are not
+  /// plain raw bytes, a field is repeated or unknown, or the bytes beside the raw ones are too
+  /// many.
   static std::shared_ptr<const RequestForm> Of(absl::string_view message,
                                                std::shared_ptr<const Plan> plan);
 
-  /// Whether `message` is of this form. Tags and lengths are part of it, so that what parsing would
-  /// find is the same but for the values.
+  /// Whether `message` is of this form. The form includes tags and lengths, so that a message that
+  /// fits would parse to the same request but for the tensors' values.
   [[nodiscard]] bool Fits(absl::string_view message) const;
 
-  /// Views into `message`. REQUIRES: it fits.
+  /// Views into `message`. REQUIRES: Fits(message).
   [[nodiscard]] Operands OperandsOf(absl::string_view message) const;
 
   [[nodiscard]] const std::shared_ptr<const Plan>& plan() const { return plan_; }
@@ -48,19 +49,19 @@ class RequestForm {
   ResponseFrame frame_;
   size_t size_ = 0;
   std::string rest_;  // The message without its raw bytes.
-  // In the order of the message; those of a tensor that is not there are empty.
+  // Raw bytes of the tensors, in the order of the message. The range of an absent tensor is empty.
   std::array<Range, 3> raw_;
   Range input_;
   Range target_;
   Range grad_output_;
 };
 
-/// The forms of late. Thread-safe.
+/// A cache of recent forms. Thread-safe.
 class RequestForms {
  public:
-  /// The form that `message` has; null where it is not among those kept.
+  /// The form of `message`; null if it is not cached.
   [[nodiscard]] std::shared_ptr<const RequestForm> Find(absl::string_view message);
-  /// In the place of another, perhaps. Null is not kept.
+  /// Caches `form`, which may replace another one. Null is ignored.
   void Keep(std::shared_ptr<const RequestForm> form);
 
  private:

@@ -16,7 +16,7 @@
 
 namespace lossd {
 
-// Both sides number the canonical codes alike.
+// absl and gRPC number the canonical codes alike.
 static_assert(static_cast<int>(absl::StatusCode::kOk) == grpc::OK);
 static_assert(static_cast<int>(absl::StatusCode::kCancelled) == grpc::CANCELLED);
 static_assert(static_cast<int>(absl::StatusCode::kUnknown) == grpc::UNKNOWN);
@@ -45,7 +45,7 @@ google::rpc::Status ToProto(const absl::Status& status) {
     google::rpc::BadRequest bad;
     auto* violation = bad.add_field_violations();
     violation->set_field(detail.field);
-    // Programs print both: the path once is enough.
+    // Clients print both the field and its description, so the latter need not repeat the path.
     absl::string_view description = message;
     absl::ConsumePrefix(&description, absl::StrCat(detail.field, ": "));
     violation->set_description(std::string(description));

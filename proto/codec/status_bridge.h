@@ -1,5 +1,5 @@
-// The one bridge between absl::Status with its ErrorDetail and what travels: grpc::Status and
-// google.rpc.Status with BadRequest, ErrorInfo and RetryInfo.
+// The only conversion between absl::Status with its ErrorDetail and the wire formats: grpc::Status
+// and google.rpc.Status with BadRequest, ErrorInfo and RetryInfo.
 #ifndef LOSSD_PROTO_CODEC_STATUS_BRIDGE_H_
 #define LOSSD_PROTO_CODEC_STATUS_BRIDGE_H_
 
@@ -17,7 +17,7 @@ google::rpc::Status ToProto(const absl::Status& status);
 absl::Status FromProto(const google::rpc::Status& status);
 
 grpc::Status ToGrpc(const absl::Status& status);
-/// Keeps code and message of a status without details.
+/// A status without details keeps its code and message.
 absl::Status FromGrpc(const grpc::Status& status);
 
 }  // namespace lossd

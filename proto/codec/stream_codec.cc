@@ -18,10 +18,10 @@ namespace {
 
 using google::protobuf::io::CodedInputStream;
 
-/// No message is that long: a greater length is a lie, and would not fit the stream's int.
+/// No message is this long. A greater length is false, and might not fit the stream's int.
 constexpr uint32_t kMostBytes = uint32_t{1} << 30U;
 
-/// Takes `length` bytes in place; false where the stream ends before them.
+/// Takes `length` bytes in place; false if the stream ends before them.
 bool TakePieces(CodedInputStream* input, size_t length, Pieces* pieces) {
   while (length > 0) {
     const void* data = nullptr;
@@ -47,7 +47,7 @@ absl::Status WireFields::Read(google::protobuf::io::ZeroCopyInputStream* from,
   for (;;) {
     const uint32_t tag = input.ReadTag();
     if (tag == 0) {
-      // A zero tag in mid-message is as bad as a cut one.
+      // ReadTag also returns 0 for a zero or truncated tag within the message.
       return input.ConsumedEntireMessage() ? absl::OkStatus() : malformed();
     }
     const int number = TagNumber(tag);

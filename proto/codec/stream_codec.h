@@ -15,22 +15,23 @@
 
 namespace lossd {
 
-/// A field's bytes as they lie in the buffers that carried them.
+/// A field's bytes, in place in the buffers that carried them.
 using Pieces = absl::InlinedVector<absl::Span<const std::byte>, 4>;
 
 /// The length-delimited fields 1 to 15 of one message, in place: pieces point into the stream's
-/// buffers and live as long as those. As in protobuf, of a bytes field that comes twice the last
-/// one counts, and a submessage that comes twice is merged (its pieces follow each other).
+/// buffers and are valid as long as the buffers. As in protobuf, the last occurrence of a bytes
+/// field counts, and the occurrences of a submessage are merged (their pieces are concatenated).
 class WireFields {
  public:
-  /// What becomes of fields that the kind does not have.
+  /// How to treat fields that the message type does not have.
   enum class Unknown {
-    kRefuse,  ///< INVALID_ARGUMENT, reason FIELD_UNKNOWN: of a request, whose loss it may change.
-    kSkip,    ///< Nothing: of an answer, from a later server.
+    kRefuse,  ///< INVALID_ARGUMENT, reason FIELD_UNKNOWN. For requests: a field may change the
+              ///< loss.
+    kSkip,    ///< Ignore them. For replies, which may come from a later server.
   };
 
-  /// INVALID_ARGUMENT, reason MALFORMED_MESSAGE, for bytes that are no protobuf message, or have a
-  /// field of the kind with another wire type (unless unknown fields are skipped, as it is then).
+  /// INVALID_ARGUMENT, reason MALFORMED_MESSAGE, for bytes that are no protobuf message, or that
+  /// have a field of `kind` with another wire type (with kSkip, such a field is skipped).
   static absl::Status Read(google::protobuf::io::ZeroCopyInputStream* from,
                            const google::protobuf::Descriptor& kind, Unknown unknown,
                            WireFields* to);
@@ -39,12 +40,12 @@ class WireFields {
   [[nodiscard]] const Pieces& pieces(int field) const {
     return fields_[static_cast<size_t>(field)];
   }
-  /// Whether the field was there at all, be it with no bytes.
+  /// Whether the field was present, even if empty.
   [[nodiscard]] bool has(int field) const {
     return (seen_ >> static_cast<unsigned>(field) & 1U) != 0;
   }
   [[nodiscard]] size_t size(int field) const;
-  /// The field's bytes, copied together.
+  /// The field's bytes, copied into one string.
   [[nodiscard]] std::string Joined(int field) const;
 
  private:

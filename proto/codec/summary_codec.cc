@@ -39,7 +39,7 @@ absl::StatusOr<AnyExactSum> ParseSum(DType dtype, const v1::ExactSum& wire,
   return sum;
 }
 
-/// Little-endian; none for 0, which stands for no weights.
+/// Little-endian; no bytes for 0, which stands for no weights.
 std::string DigestBytes(uint64_t digest) {
   std::string bytes;
   for (; digest != 0 || (!bytes.empty() && bytes.size() < sizeof(digest)); digest >>= 8U) {
@@ -64,7 +64,7 @@ absl::Status ParseDigest(absl::string_view bytes, uint64_t* digest) {
   return InvalidField("weight_digest", "SUMMARY_INCONSISTENT", "expected other bytes than zeros");
 }
 
-/// The criterion, and what it may not have in a summary.
+/// Parses the criterion, and rejects the fields that it must not have in a summary.
 absl::Status ParseSummaryCriterion(const v1::Criterion& wire, Criterion* criterion) {
   LOSSD_RETURN_IF_ERROR(ParseCriterion(wire, criterion));
   if (FindWeight(wire) != nullptr) {
@@ -80,7 +80,7 @@ absl::Status ParseSummaryCriterion(const v1::Criterion& wire, Criterion* criteri
   return absl::OkStatus();
 }
 
-/// Field paths are those within the summary.
+/// Field paths are relative to the summary.
 absl::StatusOr<Summary> Decode(const v1::Summary& wire) {
   Summary summary;
   LOSSD_RETURN_IF_ERROR(ParseSummaryCriterion(wire.criterion(), &summary.criterion));

@@ -1,4 +1,4 @@
-// Between wire and core summaries.
+// Converts between wire and core summaries.
 #ifndef LOSSD_PROTO_CODEC_SUMMARY_CODEC_H_
 #define LOSSD_PROTO_CODEC_SUMMARY_CODEC_H_
 
@@ -11,11 +11,11 @@ namespace lossd {
 
 void ToWire(const Summary& summary, v1::Summary* wire);
 
-/// A summary of a server's answer. INVALID_ARGUMENT where it is none; field paths begin with
-/// `field`.
+/// The summary in a server's reply. INVALID_ARGUMENT if it cannot be decoded; field paths begin
+/// with `field`.
 absl::StatusOr<Summary> DecodeSummary(const v1::Summary& wire, absl::string_view field);
 
-/// A summary of a request: INVALID_ARGUMENT also where no problem can have given it (CheckSummary).
+/// The summary in a request. INVALID_ARGUMENT also if no problem can have it (see CheckSummary).
 absl::StatusOr<Summary> ParseSummary(const v1::Summary& wire, absl::string_view field);
 
 }  // namespace lossd

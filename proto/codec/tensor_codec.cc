@@ -70,7 +70,7 @@ absl::Status EncodeIntegers(const Values& values, DType dtype, absl::string_view
                         Name(dtype));
   }
   for (int i = 0; i < values.size(); ++i) {
-    // Protobuf's int64 and uint64 are plain integer types, which in_range asks for.
+    // Protobuf's int64 and uint64 are standard integer types, as std::in_range requires.
     const auto value = values[i];
     if (!EncodeInteger(dtype, value, to)) {
       return WithMetadata(InvalidField(absl::StrCat(field, "[", i, "]"), "VALUE_RANGE",

@@ -1,5 +1,5 @@
-// Between wire tensors and core views. Checks go in one order: dtype, shape, overflow-safe product,
-// byte length; nothing is allocated before they pass.
+// Converts between wire tensors and core views. The order of checks is dtype, shape, overflow-safe
+// product, byte length; nothing is allocated before they pass.
 #ifndef LOSSD_PROTO_CODEC_TENSOR_CODEC_H_
 #define LOSSD_PROTO_CODEC_TENSOR_CODEC_H_
 
@@ -15,19 +15,19 @@
 
 namespace lossd {
 
-/// Errors are about `field`.dtype, or dtype where `field` is empty.
+/// Errors name `field`.dtype, or dtype if `field` is empty.
 absl::StatusOr<DType> ParseDType(int wire, absl::string_view field);
 v1::DataType ToWire(DType dtype);
 
 absl::StatusOr<TensorSpec> ParseSpec(const v1::TensorSpec& wire, absl::string_view field);
 void ToWire(const TensorSpec& spec, v1::TensorSpec* wire);
 
-/// A view of the tensor's raw bytes, or of typed values encoded into `storage`. It lives as long as
-/// both.
+/// A view of the tensor's raw bytes, or of typed values encoded into `storage`. The view is valid
+/// as long as both.
 absl::StatusOr<TensorView> ParseTensor(const v1::Tensor& tensor, absl::string_view field,
                                        std::vector<std::byte>* storage);
 
-/// True where the tensor's data are typed values.
+/// Whether the tensor's data are typed values.
 bool HasTypedValues(const v1::Tensor& tensor);
 
 /// Fills `tensor` with `bytes` of `spec`: raw, or as typed values (float_values for float32 and the

@@ -40,11 +40,11 @@ uint64_t ElementBytes(const FieldDescriptor& field) {
   }
 }
 
-/// A message that is being read, linked to the one around it: errors alone spell the path.
+/// A message being read, linked to the one that contains it. Only errors build the path from it.
 struct Place {
   const Place* outer;
-  absl::string_view name;  // The field's; the path of the whole where there is no outer message.
-  int64_t index;           // Of an element of a repeated field; -1 for any other.
+  absl::string_view name;  // The field's name; the path of the whole message if `outer` is null.
+  int64_t index;           // Within a repeated field; -1 for any other field.
 };
 
 std::string PathOf(const Place& place) {
@@ -59,9 +59,10 @@ class WireChecker {
  public:
   explicit WireChecker(CodedInputStream* input) : input_(*input) {}
 
-  /// Up to the limit of the input, or its end.
+  /// Checks a message up to the limit of the input, or its end.
   absl::Status Message(const Descriptor& kind, const Place& place) {
-    // Of the repeated field; none of our kinds has two, beside one another, that errors may name.
+    // Elements of the repeated field so far. One counter is enough: no message type of ours has two
+    // repeated fields that errors may name.
     int64_t elements = 0;
     while (const uint32_t tag = input_.ReadTag()) {
       const int number = TagNumber(tag);
@@ -80,7 +81,7 @@ class WireChecker {
       }
       if (!good) return Malformed(kind, place);
     }
-    // A zero tag in mid-message is as bad as a cut one.
+    // ReadTag also returns 0 for a zero or truncated tag within the message.
     if (!input_.ConsumedEntireMessage()) return Malformed(kind, place);
     return absl::OkStatus();
   }
@@ -93,7 +94,7 @@ class WireChecker {
                         kind.full_name());
   }
 
-  /// A field of a fixed size or a varint.
+  /// Checks and skips a fixed-size or varint field.
   bool Number(const FieldDescriptor& field, uint32_t tag) {
     const auto type = WireTypeOf(field);
     if (TagType(tag) != type || type == WireType::kDelimited) {
@@ -103,17 +104,17 @@ class WireChecker {
     return SkipField(&input_, tag);
   }
 
-  /// Bytes, a submessage or packed numbers. `good`: whether it is one that the field may be.
+  /// Checks bytes, a submessage or packed numbers. `good`: whether they are valid for the field.
   absl::Status Delimited(const FieldDescriptor& field, const Place& place, bool* good) {
     int size = 0;
     if (!input_.ReadVarintSizeAsInt(&size)) return absl::OkStatus();
-    // An inner limit beyond the outer one would be cut to it without a word.
+    // PushLimit silently clamps an inner limit to the outer one.
     const int left = input_.BytesUntilLimit();
     if (left >= 0 && size > left) return absl::OkStatus();
     if (field.message_type() != nullptr) {
       const auto outer = input_.PushLimit(size);
       LOSSD_RETURN_IF_ERROR(Message(*field.message_type(), place));
-      // The stream may have ended before.
+      // The stream may have ended before the limit.
       *good = input_.BytesUntilLimit() == 0;
       input_.PopLimit(outer);
     } else if (field.is_packable()) {
@@ -142,7 +143,7 @@ class WireChecker {
     return true;
   }
 
-  /// A varint ends with a byte below 0x80.
+  /// Counts the bytes below 0x80: each ends a varint.
   bool CountVarints(size_t length, uint64_t* count) {
     while (length > 0) {
       const void* data = nullptr;

@@ -1,6 +1,6 @@
-// Encoded messages held against their descriptors before Protobuf parses them. Protobuf keeps
-// unknown fields, groups among them at 27 times their size, and a later client's option that this
-// server does not know would silently give the loss without it.
+// Checks encoded messages against their descriptors before Protobuf parses them. Protobuf keeps
+// unknown fields, and groups among them take 27 times their size. A later client's option that this
+// server does not know would be ignored silently, and the loss computed without it.
 #ifndef LOSSD_PROTO_CODEC_WIRE_CHECK_H_
 #define LOSSD_PROTO_CODEC_WIRE_CHECK_H_
 
@@ -15,23 +15,24 @@
 
 namespace lossd {
 
-/// Goes once over the bytes of a message of the kind, to the end of `from`, and into its
-/// submessages. Returns how many bytes the elements of all repeated numbers (shapes, typed values)
-/// take once they are parsed; bytes fields count for nothing. INVALID_ARGUMENT with the path of the
-/// message at fault, which begins with `path` ("" for the whole): reason FIELD_UNKNOWN for a field
-/// that the kind does not have, MALFORMED_MESSAGE for bytes that are no such message, a group or
-/// another wire type than the field's included. Allocates nothing unless it fails. REQUIRES: the
-/// kind does not contain itself.
+/// Checks a message of type `kind` and its submessages in one pass, to the end of `from`. Returns
+/// the number of bytes that the elements of all repeated numbers (shapes, typed values) take once
+/// parsed; bytes fields count as 0. INVALID_ARGUMENT with the path of the message at fault, which
+/// begins with `path` ("" for the whole message). Its reason is FIELD_UNKNOWN for a field that the
+/// message type does not have, or MALFORMED_MESSAGE for bytes that are no such message; a group, or
+/// a wire type other than the field's, is malformed too. Allocates nothing unless it fails.
+/// REQUIRES: `kind` does not contain itself.
 absl::StatusOr<uint64_t> CheckWire(google::protobuf::io::ZeroCopyInputStream* from,
                                    const google::protobuf::Descriptor& kind,
                                    absl::string_view path);
 
-/// INVALID_ARGUMENT, reason FIELD_UNKNOWN, about a field of the message of this kind at `path`.
+/// INVALID_ARGUMENT, reason FIELD_UNKNOWN, about field `number` of the message of type `kind` at
+/// `path`.
 [[gnu::cold]] absl::Status UnknownField(absl::string_view path,
                                         const google::protobuf::Descriptor& kind, int number);
 
-/// The number that the field of that number of a message is, a varint; 0 where it is not there or
-/// the bytes are no message. As in Protobuf the last one counts.
+/// The value of the varint field `number` of a message; 0 if the field is absent or the bytes are
+/// no message. As in Protobuf, the last occurrence counts.
 uint64_t FindVarint(google::protobuf::io::ZeroCopyInputStream* from, int number);
 
 }  // namespace lossd

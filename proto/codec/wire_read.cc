@@ -116,7 +116,7 @@ bool ReadSummary(absl::string_view encoded, const SummaryFrame& frame, Summary* 
     const bool is_sum =
         number == v1::Summary::kLossSumFieldNumber || number == v1::Summary::kNormalizerFieldNumber;
     if (is_sum != reader.delimited()) return false;
-    // What comes twice Protobuf would merge.
+    // Protobuf would merge repeated occurrences; they are refused here.
     const unsigned bit = 1U << (static_cast<unsigned>(number) & 31U);
     if ((seen & bit) != 0) return false;
     seen |= bit;

@@ -1,4 +1,4 @@
-// Reading an encoded message in place, field by field.
+// Reads an encoded message in place, field by field.
 #ifndef LOSSD_PROTO_CODEC_WIRE_READ_H_
 #define LOSSD_PROTO_CODEC_WIRE_READ_H_
 
@@ -11,25 +11,25 @@
 
 namespace lossd {
 
-/// Goes over the fields of a message that are varints or length-delimited; any other ends it.
+/// Iterates over the varint and length-delimited fields of a message; stops at any other field.
 ///
 ///     FieldReader reader(message);
 ///     while (reader.Next()) { ... reader.number() ... }
-///     if (!reader.done()) { /* malformed, or a field of another kind */ }
+///     if (!reader.done()) { /* malformed, or a field of another wire type */ }
 class FieldReader {
  public:
   explicit FieldReader(absl::string_view message) : left_(message) {}
 
-  /// False at the end, and before what it does not read.
+  /// False at the end, and at a field that it does not read.
   bool Next();
   /// Whether the whole message has been read.
   [[nodiscard]] bool done() const { return left_.empty() && good_; }
 
   [[nodiscard]] int number() const { return number_; }
   [[nodiscard]] bool delimited() const { return delimited_; }
-  /// Of a varint.
+  /// The value of a varint field.
   [[nodiscard]] uint64_t value() const { return value_; }
-  /// Of a length-delimited field: its bytes, within the message.
+  /// The bytes of a length-delimited field, within the message.
   [[nodiscard]] absl::string_view bytes() const { return bytes_; }
 
  private:
@@ -43,14 +43,14 @@ class FieldReader {
   bool good_ = true;
 };
 
-/// The raw bytes within an encoded v1.Tensor, where it is a type, a shape and raw bytes, each once,
-/// and nothing else: what stands around the bytes then says all but their values. Of a tensor
-/// without raw bytes the view is null.
+/// The raw bytes within an encoded v1.Tensor; a null view if it has none. nullopt unless the tensor
+/// consists of a type, a shape and raw bytes, each at most once: the message without the raw bytes
+/// then determines all but their values.
 std::optional<absl::string_view> PlainTensorBytes(absl::string_view tensor);
 
-/// The sums and counts of an encoded v1.Summary of that frame, put into `summary`, whose other
-/// members must be those of the frame. False where it is of another frame, or not as AppendSummary
-/// writes it; then those may be lost.
+/// Reads the sums and counts of an encoded v1.Summary with this frame into `summary`. False if the
+/// frame differs, or AppendSummary would not write such bytes; the sums and counts in `summary` may
+/// then be lost. REQUIRES: the other members of `summary` are those of the frame.
 bool ReadSummary(absl::string_view encoded, const SummaryFrame& frame, Summary* summary);
 
 }  // namespace lossd

@@ -16,7 +16,7 @@ bool SkipBytes(CodedInputStream* input, uint32_t count) {
   return count <= std::numeric_limits<int>::max() && input->Skip(static_cast<int>(count));
 }
 
-/// Up to the end tag of the group.
+/// Skips up to and including the end tag of the group.
 bool SkipGroup(CodedInputStream* input, int number) {  // NOLINT(misc-no-recursion)
   if (!input->IncrementRecursionDepth()) return false;
   while (const uint32_t tag = input->ReadTag()) {

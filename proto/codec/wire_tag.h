@@ -1,4 +1,5 @@
-// Tags of encoded fields, by the rules of Protobuf's encoding page: its own helpers are internal.
+// Tags of encoded fields, as Protobuf's encoding page specifies. Protobuf's own helpers are
+// internal.
 #ifndef LOSSD_PROTO_CODEC_WIRE_TAG_H_
 #define LOSSD_PROTO_CODEC_WIRE_TAG_H_
 
@@ -22,13 +23,13 @@ constexpr uint32_t MakeTag(int number, WireType type) {
   return static_cast<uint32_t>(number) << 3U | static_cast<uint32_t>(type);
 }
 constexpr int TagNumber(uint32_t tag) { return static_cast<int>(tag >> 3U); }
-/// May be none of the enumerators: tags come from outside.
+/// The result may not be an enumerator: tags come from the peer.
 constexpr WireType TagType(uint32_t tag) { return static_cast<WireType>(tag & 7U); }
 
-/// How an element of the field is encoded where it is not packed.
+/// The wire type of an element of the field when it is not packed.
 WireType WireTypeOf(const google::protobuf::FieldDescriptor& field);
 
-/// Skips the field whose tag was read last; false where it is none, or is nested too deep.
+/// Skips the field whose tag was read last; false if it is malformed or nested too deeply.
 bool SkipField(google::protobuf::io::CodedInputStream* input, uint32_t tag);
 
 }  // namespace lossd

@@ -32,10 +32,10 @@ namespace {
 using google::protobuf::io::CodedOutputStream;
 
 // Write* functions need a large enough buffer and return the new end of its contents. They avoid
-// nested strings: a small answer takes as long as code that is in no cache yet, and strings within
-// strings tripled that code.
+// nested strings, which tripled the code: the time of a small reply is that of code not yet in any
+// cache.
 
-/// A tag, or a length, and a number.
+/// Maximum size of a varint: a tag, a length or a number.
 constexpr size_t kMostVarint = 10;
 constexpr size_t kMostSum =
     3 * kMostVarint + ExactSum<double>::kMostUnitBytes + size_t{3} * 2 * kMostVarint;

@@ -1,4 +1,4 @@
-// Writing fields without a message's class: what Protobuf itself would write, byte for byte.
+// Writes encoded fields without message classes, byte for byte as Protobuf itself writes them.
 #ifndef LOSSD_PROTO_CODEC_WIRE_WRITE_H_
 #define LOSSD_PROTO_CODEC_WIRE_WRITE_H_
 
@@ -13,7 +13,7 @@
 
 namespace lossd {
 
-/// What stands before the bytes of a length-delimited field: its tag and its length.
+/// The tag and length that precede the bytes of a length-delimited field.
 std::string FieldPrefix(int number, size_t size);
 
 /// Appends a length-delimited field.
@@ -22,20 +22,20 @@ void AppendField(int number, absl::string_view bytes, std::string* to);
 /// Appends a field that is a v1.Tensor, up to its `size` raw bytes, which must follow.
 void AppendTensorHead(int number, DType dtype, const Shape& shape, size_t size, std::string* to);
 
-/// What a v1.Summary says of the plan alone: the fields before its sums, and those after its
-/// counts.
+/// The fields of a v1.Summary that depend on the plan alone: `front` precedes the sums, `back`
+/// follows the counts.
 struct SummaryFrame {
   std::string front;
   std::string back;
 };
-/// The same for every summary of one plan.
+/// The frame is the same for every summary of one plan.
 SummaryFrame FrameOf(const Summary& summary);
 
 /// Appends a field that is a v1.Summary with that frame.
 void AppendSummary(int number, const SummaryFrame& frame, const Summary& summary, std::string* to);
 
-/// What a v1.EvaluateResponse says of the plan alone: each tensor that it asks for up to its raw
-/// bytes, the others empty.
+/// The parts of a v1.EvaluateResponse that depend on the plan alone: each requested tensor's field
+/// up to its raw bytes; empty for the other tensors.
 struct ResponseFrame {
   std::string loss;
   std::string log_sum_exp;
@@ -44,7 +44,7 @@ struct ResponseFrame {
   std::string grad_target;
   std::string grad_input;
 };
-/// `summary`: of any of the plan's summaries.
+/// `summary` is the frame of any summary of the plan.
 ResponseFrame FrameOf(const Plan& plan, SummaryFrame summary);
 
 }  // namespace lossd

@@ -1,4 +1,4 @@
-// How many calls are in flight.
+// Counts the calls in flight.
 #ifndef LOSSD_SERVER_ENGINE_CALL_COUNTER_H_
 #define LOSSD_SERVER_ENGINE_CALL_COUNTER_H_
 

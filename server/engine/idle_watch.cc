@@ -17,7 +17,7 @@ constexpr std::chrono::milliseconds kTick{100};
 void IdleWatch::Clock::Set(std::chrono::milliseconds patience) {
   using TimePoint = std::chrono::steady_clock::time_point;
   const auto now = std::chrono::steady_clock::now();
-  // In milliseconds, which reach further than the clock's own nanoseconds.
+  // Compared in milliseconds: their range is larger than that of the clock's own nanoseconds.
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(TimePoint::max() - now);
   const std::lock_guard<std::mutex> lock(mutex_);
   end_ = patience < left ? now + patience : TimePoint::max();

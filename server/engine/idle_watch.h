@@ -1,4 +1,4 @@
-// Ends what has been waiting for its peer too long.
+// Timers that end calls which have waited too long for their peer.
 #ifndef LOSSD_SERVER_ENGINE_IDLE_WATCH_H_
 #define LOSSD_SERVER_ENGINE_IDLE_WATCH_H_
 
@@ -12,15 +12,15 @@
 
 namespace lossd {
 
-/// One thread that looks at all clocks a few times a second. Thread-safe; outlives its clocks.
+/// One thread that checks all clocks a few times a second. Thread-safe; outlives its clocks.
 class IdleWatch {
  public:
   /// A clock that can be set and stopped. Its function runs on the watch's thread, with no lock
   /// held, once for each time that the clock runs out; it must not block.
   class Clock {
    public:
-    /// Runs out after `patience` from now, whatever was set before; never where `patience` reaches
-    /// past the end of time, as milliseconds::max() does.
+    /// Runs out `patience` from now; replaces any earlier setting. Never runs out if `patience`
+    /// passes the last time point, as milliseconds::max() does.
     void Set(std::chrono::milliseconds patience);
     void Stop();
 
@@ -38,7 +38,7 @@ class IdleWatch {
   IdleWatch(const IdleWatch&) = delete;
   IdleWatch& operator=(const IdleWatch&) = delete;
 
-  /// A stopped clock; it is forgotten when its last owner lets go of it.
+  /// Returns a stopped clock; the watch drops it when its last owner releases it.
   std::shared_ptr<Clock> NewClock(std::function<void()> expired);
 
  private:

@@ -1,4 +1,4 @@
-// One budget in bytes for everything that calls in flight hold.
+// One budget, in bytes, for all memory held by the calls in flight.
 #ifndef LOSSD_SERVER_ENGINE_MEMORY_BUDGET_H_
 #define LOSSD_SERVER_ENGINE_MEMORY_BUDGET_H_
 
@@ -15,7 +15,7 @@ namespace lossd {
 /// Thread-safe; outlives its reservations.
 class MemoryBudget {
  public:
-  /// A share of the budget, given back when it is destroyed.
+  /// A share of the budget; its destructor gives it back.
   class Reservation {
    public:
     Reservation() = default;
@@ -34,7 +34,7 @@ class MemoryBudget {
     }
 
     [[nodiscard]] uint64_t bytes() const { return budget_ == nullptr ? 0 : bytes_; }
-    /// Adds `more` bytes to this; errors are Reserve's. REQUIRES: made by Reserve.
+    /// Adds `more` bytes to this; the errors are those of Reserve. REQUIRES: made by Reserve.
     absl::Status Grow(uint64_t more);
 
    private:
@@ -44,9 +44,9 @@ class MemoryBudget {
 
   explicit MemoryBudget(uint64_t limit) : limit_(limit) {}
 
-  /// For a request that holds `held` already: RESOURCE_EXHAUSTED, reason MEMORY_LIMIT where the
-  /// request alone is above the limit, or MEMORY_BUSY with a time to wait where others hold too
-  /// much.
+  /// Reserves for a request that already holds `held`. Errors are RESOURCE_EXHAUSTED: reason
+  /// MEMORY_LIMIT if the request alone exceeds the limit, or MEMORY_BUSY with a time to wait if
+  /// other requests hold too much.
   absl::StatusOr<Reservation> Reserve(uint64_t bytes, const Reservation& held);
   absl::StatusOr<Reservation> Reserve(uint64_t bytes) { return Reserve(bytes, Reservation()); }
 
@@ -58,8 +58,8 @@ class MemoryBudget {
   std::atomic<uint64_t> used_ = 0;
 };
 
-/// Sums and products of sizes that stay at the greatest number where they would pass it: what a
-/// peer states may be any size, and such a request is above every limit.
+/// Sums and products of sizes, clamped to the largest uint64_t on overflow. A peer may state any
+/// size; a clamped size exceeds every limit.
 uint64_t SaturatingAdd(uint64_t a, uint64_t b);
 uint64_t SaturatingMultiply(uint64_t a, uint64_t b);
 

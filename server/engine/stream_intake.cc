@@ -14,7 +14,7 @@
 namespace lossd {
 namespace {
 
-/// In the order in which their fields of one message are taken.
+/// The operands in the order in which the fields of one message are consumed.
 constexpr Operand kInOrder[] = {Operand::kWeight, Operand::kTarget, Operand::kGradOutput,
                                 Operand::kInput};
 
@@ -95,7 +95,7 @@ absl::Status StreamIntake::CheckLabelsLead(int64_t labelled) const {
 absl::Status StreamIntake::CheckSkew() const {
   const auto input = static_cast<size_t>(Operand::kInput);
   const int64_t input_each = layout_.operand_bytes[input];
-  // A scalar incoming gradient is wanted before everything else.
+  // A scalar incoming gradient is needed before any evaluation.
   const bool scalar_missing =
       layout_.operand_bytes[static_cast<size_t>(Operand::kGradOutput)] == 0 &&
       !Whole(Operand::kGradOutput);

@@ -182,7 +182,7 @@ void StreamSession::Schedule() {
     while (unit->Ready() - unit->taken() >= task_positions) {
       Submit(unit, unit->TakeTask(task_positions));
     }
-    // What is left is too small for a task: it goes when nothing larger comes, or nothing runs.
+    // The rest is less than a full task: submit it only if the unit gets no more, or nothing runs.
     const bool whole = unit->Ready() == unit->positions();
     if (unit->Ready() > unit->taken() && (whole || in_flight_ == 0)) {
       Submit(unit, unit->TakeTask(task_positions));
@@ -194,7 +194,7 @@ void StreamSession::Schedule() {
 void StreamSession::Submit(const std::shared_ptr<StreamUnit>& unit, StreamUnit::Range range) {
   pool_->Submit(queue_, [self = shared_from_this(), unit, range, slab = unit->MakeSlab()](
                             Scratch* scratch) { self->RunTask(unit, range, slab, scratch); });
-  ++in_flight_;  // Only now: the above may throw, and the task waits for mutex_.
+  ++in_flight_;  // After Submit, which may throw; the task cannot end first: it waits for mutex_.
 }
 
 void StreamSession::RunTask(const std::shared_ptr<StreamUnit>& unit, StreamUnit::Range range,
@@ -260,7 +260,7 @@ bool StreamSession::WantsOperands(int64_t coming) {
   const int64_t more = CeilDivide(coming, std::max<int64_t>(1, unit_bytes));
   if (static_cast<int64_t>(units_.size()) + more <= window_units_) return true;
   if (coming > 0) return false;
-  // Full. Were nothing under way either, only more bytes could help; CheckSkew bounds them.
+  // The window is full. If nothing runs either, only more bytes can help; CheckSkew bounds them.
   return in_flight_ == 0 && units_.front()->taken() < units_.front()->positions();
 }
 
@@ -274,7 +274,7 @@ std::optional<StreamReply> StreamSession::TakeReply() {
   if (cancelled_ || last_taken_) return std::nullopt;
   StreamReply reply;
   size_t room = limits_.reply_bytes;
-  // One unit a reply: the next one may be far from ready.
+  // One unit per reply: the next unit may be far from ready.
   if (!units_.empty()) {
     const std::shared_ptr<StreamUnit> unit = units_.front();
     for (size_t which = 0; which < kUnitOutputs && room > 0; ++which) {

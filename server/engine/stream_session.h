@@ -1,5 +1,5 @@
-// The state machine of one stream, free of gRPC: bytes of operands go in, cut anywhere; bytes of
-// outputs come out, in input order, as soon as rows are done.
+// The state machine of one stream, without gRPC. Operand bytes go in, split anywhere; output bytes
+// come out, in input order, as soon as their rows are done.
 #ifndef LOSSD_SERVER_ENGINE_STREAM_SESSION_H_
 #define LOSSD_SERVER_ENGINE_STREAM_SESSION_H_
 
@@ -30,7 +30,7 @@
 namespace lossd {
 
 struct StreamLimits {
-  /// Input bytes of a unit, the piece in which memory is taken; a sample that is larger is a unit.
+  /// Input bytes of a unit, the granularity of allocation; a larger sample is a unit of its own.
   int64_t unit_bytes = int64_t{1} << 20U;
   /// Input bytes that a stream holds at once, in units; at least one unit.
   int64_t window_bytes = int64_t{4} << 20U;
@@ -41,14 +41,14 @@ struct StreamLimits {
   size_t reply_bytes = size_t{1} << 20U;
 };
 
-/// Bytes of an output; the owner keeps them alive.
+/// Bytes of an output; `owner` keeps them alive.
 struct OutputPart {
   Output output;
   absl::Span<const std::byte> bytes;
   std::shared_ptr<const void> owner;
 };
 
-/// One reply: parts of outputs, and in the last one the summary.
+/// One reply: parts of outputs. Only the last reply has the summary.
 struct StreamReply {
   std::vector<OutputPart> parts;
   std::optional<Summary> summary;
@@ -57,9 +57,9 @@ struct StreamReply {
 /// Thread-safe. Held by shared_ptr: tasks in the pool keep it alive.
 class StreamSession : public std::enable_shared_from_this<StreamSession> {
  public:
-  /// `on_progress` is called from worker threads, without any lock held, when TakeReply or
-  /// WantsOperands may have something new to say. RESOURCE_EXHAUSTED where the stream does not fit
-  /// the limits or the budget, which must outlive it as the pool must.
+  /// `on_progress` is called from worker threads, without any lock held, when the result of
+  /// TakeReply or WantsOperands may have changed. RESOURCE_EXHAUSTED if the stream exceeds the
+  /// limits or the budget. `pool` and `budget` must outlive the session.
   static absl::StatusOr<std::shared_ptr<StreamSession>> Create(std::shared_ptr<const Plan> plan,
                                                                const StreamLimits& limits,
                                                                WorkerPool* pool,
@@ -68,25 +68,25 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
 
   /// Appends bytes to an operand; one thread at a time. An error ends the stream.
   absl::Status Append(Operand operand, absl::Span<const std::byte> bytes);
-  /// To be called when the parts of one message have been appended: hands what can be evaluated to
-  /// the pool, at once, so that its threads wake once a message and not for each task of it. An
-  /// error where one operand has run too far ahead of another.
+  /// To be called when all parts of one message have been appended. Submits all tasks that are
+  /// ready together, so that the pool's threads wake once per message and not for each task. An
+  /// error if one operand is too far ahead of another.
   absl::Status EndMessage();
-  /// No more bytes come: an error where an operand is not whole.
+  /// To be called when no more bytes come: an error if an operand is incomplete.
   absl::Status Close();
 
-  /// False while the window is full and something is under way that will make room. `coming` are
-  /// bytes that were received and are yet to be appended.
+  /// False while the window is full and work in progress will make room. `coming` is the number of
+  /// bytes that were received but not yet appended.
   [[nodiscard]] bool WantsOperands(int64_t coming = 0);
-  /// The next reply, where there is one. The one with the summary is the last.
+  /// The next reply, if there is one. The reply with the summary is the last.
   std::optional<StreamReply> TakeReply();
 
-  /// OK, or why a task could not be evaluated: RESOURCE_EXHAUSTED, reason MEMORY_BUSY. Nothing goes
-  /// on after that.
+  /// OK, or the error of a task that could not be evaluated: RESOURCE_EXHAUSTED, reason
+  /// MEMORY_BUSY. After an error the session does nothing more.
   [[nodiscard]] absl::Status status() const;
 
-  /// To be called after the last reply: gives the budget back, though a task that has just ended
-  /// may hold the session a little longer.
+  /// To be called after the last reply: gives the budget back at once, since a task that has just
+  /// ended may keep the session alive a little longer.
   void GiveBack();
 
   /// Ends the computation: tasks that have not begun are dropped.
@@ -96,10 +96,11 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   StreamSession(std::shared_ptr<const Plan> plan, const StreamLimits& limits, WorkerPool* pool,
                 std::function<void()> on_progress);
 
-  /// Makes what depends on the plan, its weight included.
+  /// Builds the members that depend on the plan, its weight included.
   void Begin(std::shared_ptr<const Plan> plan);
 
-  // All below with mutex_ held, which `lock` gives up while bytes are copied: workers would wait.
+  // REQUIRES, down to TakeWeightGradient: mutex_ is held. AppendToUnits releases `lock` while it
+  // copies bytes, so that workers do not wait.
   void AppendWeight(absl::Span<const std::byte> bytes);
   absl::Status AppendToUnits(Operand operand, absl::Span<const std::byte> bytes,
                              std::unique_lock<std::mutex>* lock);
@@ -108,7 +109,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   void Schedule();
   void Submit(const std::shared_ptr<StreamUnit>& unit, StreamUnit::Range range);
   void DropFinishedUnits();
-  /// False where memory does not suffice to go on.
+  /// False if memory runs out.
   bool TakeResults(const std::shared_ptr<StreamUnit>& unit, StreamUnit::Range range,
                    const RowTotals& totals);
   void Fail();
@@ -119,7 +120,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
   void RunTask(const std::shared_ptr<StreamUnit>& unit, StreamUnit::Range range, const Slab& slab,
                Scratch* scratch);
 
-  std::shared_ptr<const Plan> plan_;  // Another one once, when the weight is whole.
+  std::shared_ptr<const Plan> plan_;  // Replaced once, when the weight is complete.
   const StreamLimits limits_;
   const UnitLayout layout_;
   WorkerPool* const pool_;
@@ -131,7 +132,7 @@ class StreamSession : public std::enable_shared_from_this<StreamSession> {
 
   mutable std::mutex mutex_;
   StreamIntake intake_;
-  std::optional<WeightValues> weight_;  // Until it is whole.
+  std::optional<WeightValues> weight_;  // Only until it is complete.
   std::optional<Labels> labels_;
   std::optional<ClassSums> class_sums_;
   RowTotals totals_;

@@ -37,7 +37,7 @@ UnitLayout::UnitLayout(const Plan& plan) : inner(plan.inner()) {
 }
 
 uint64_t UnitLayout::BytesPerPosition() const {
-  uint64_t bytes = 0;  // Each is at most 8 bytes a class.
+  uint64_t bytes = 0;  // Cannot overflow: each term is at most 8 bytes per class.
   for (const int64_t each : operand_bytes) bytes += static_cast<uint64_t>(each);
   for (const int64_t each : output_bytes) bytes += static_cast<uint64_t>(each);
   return bytes;
@@ -56,7 +56,7 @@ int64_t StreamUnit::Ready() const {
   for (size_t which = 0; which < kUnitOperands; ++which) {
     const int64_t each = layout_.operand_bytes[which];
     if (each == 0) continue;
-    // Operands with a class axis are whole by samples; an incoming gradient by positions.
+    // Operands with a class axis are usable by whole samples; an incoming gradient by positions.
     const bool by_sample = which != static_cast<size_t>(Operand::kGradOutput);
     const int64_t positions = filled_[which] / each;
     ready = std::min(

@@ -13,7 +13,7 @@ WorkerPool::WorkerPool(int threads) {
   try {
     for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
   } catch (...) {
-    // A thread that is destroyed while it runs ends the process.
+    // Destroying a joinable std::thread terminates the process.
     Join();
     throw;
   }
@@ -70,7 +70,7 @@ void WorkerPool::Work() {
     }
     lock.unlock();
     task(&scratch);
-    // What the task holds must go before the lock is taken: it may be the last owner of a request.
+    // Destroy the task before taking the lock: it may be the last owner of a request.
     task = nullptr;
     queue.reset();
     lock.lock();
