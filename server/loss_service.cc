@@ -74,10 +74,12 @@ void AddLossService(const EvaluationContext& context, const v1::GetServerInfoRes
   const auto path = [](absl::string_view method) {
     return absl::StrCat("/", v1::LossService::service_full_name(), "/", method);
   };
-  queue->Add(path("Evaluate"), UnaryMethod(context, [&context](const Unary& call, auto message) {
+  queue->Add(path("Evaluate"),
+             UnaryMethod(context, [&context](const Unary& call, const auto& message) {
                Evaluate(context, call, message);
              }));
-  queue->Add(path("Combine"), UnaryMethod(context, [&context](const Unary& call, auto message) {
+  queue->Add(path("Combine"),
+             UnaryMethod(context, [&context](const Unary& call, const auto& message) {
                Combine(context, call, message);
              }));
   const grpc::Slice encoded = SerializeMessage(info);

@@ -34,7 +34,7 @@ void UnaryReactor::OnReadDone(bool ok) {
   }
   if (!ok) return Answer(InvalidField("", "FIELD_MISSING", "expected a request message"), {});
   try {
-    handler_(shared_from_this(), std::move(message));
+    handler_(shared_from_this(), message);
   } catch (const std::bad_alloc&) {
     Answer(OutOfMemoryOrCode(), {});
   }

@@ -27,8 +27,8 @@ class UnaryReactor final : public Reactor,
                            public std::enable_shared_from_this<UnaryReactor> {
  public:
   /// Answers the message, at once or later. std::bad_alloc is allowed until then.
-  using Handler =
-      std::function<void(const std::shared_ptr<UnaryReactor>& reactor, grpc::ByteBuffer message)>;
+  using Handler = std::function<void(const std::shared_ptr<UnaryReactor>& reactor,
+                                     const grpc::ByteBuffer& message)>;
 
   /// `context` and `handler` must outlive the server.
   UnaryReactor(const EvaluationContext& context, const Handler& handler, Call* call)
