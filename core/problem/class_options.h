@@ -1,4 +1,4 @@
-// Options that every criterion over a class axis has.
+// Options that all criteria over a class axis share.
 #ifndef LOSSD_CORE_PROBLEM_CLASS_OPTIONS_H_
 #define LOSSD_CORE_PROBLEM_CLASS_OPTIONS_H_
 
@@ -12,9 +12,9 @@ enum class TargetKind : uint8_t { kClassIndex, kProbabilities };
 inline constexpr int64_t kDefaultIgnoreIndex = -100;
 
 struct ClassOptions {
-  /// Positions with this label neither count nor get a gradient. Absent: -100.
+  /// Positions with this label neither count nor get a gradient. Default: -100.
   std::optional<int64_t> ignore_index;
-  /// Axis of the input that holds the classes, negative from the end. Absent: 1, or 0 for rank 1.
+  /// The input's axis of classes; negative from the end. Default: 1, or 0 for rank 1.
   std::optional<int32_t> class_axis;
 
   bool operator==(const ClassOptions&) const = default;

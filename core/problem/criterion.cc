@@ -22,7 +22,7 @@ std::vector<CriterionKind> KindsAt(std::index_sequence<kIndices...> /*indices*/)
   return {std::variant_alternative_t<kIndices, CriterionKind>()...};
 }
 
-/// Every kind with its defaults.
+/// Every kind with default options.
 std::vector<CriterionKind> AllKinds() {
   return KindsAt(std::make_index_sequence<std::variant_size_v<CriterionKind>>());
 }

@@ -1,4 +1,4 @@
-// Which loss, and how it is reduced. Names mirror the protocol's.
+// The loss to compute, and its reduction. Names match the protocol's.
 #ifndef LOSSD_CORE_PROBLEM_CRITERION_H_
 #define LOSSD_CORE_PROBLEM_CRITERION_H_
 
@@ -18,17 +18,17 @@ namespace lossd {
 
 enum class Reduction : uint8_t { kMean, kSum, kNone };
 
-/// The mean where no position counts.
+/// The mean if no position counts.
 enum class EmptyMean : uint8_t { kNaN, kZero };
 
-/// The losses.
+/// A loss with the options of its kind.
 using CriterionKind = std::variant<CrossEntropy, NllLoss>;
 
-/// A loss and its reduction; the weight apart, which is a tensor.
+/// A loss and its reduction, without the class weight, which is a tensor.
 struct Criterion {
   Reduction reduction = Reduction::kMean;
   EmptyMean empty_mean = EmptyMean::kNaN;
-  /// Divides in place of the sum of weights under `mean`: finite and not 0.
+  /// The divisor of `mean`, in place of the sum of weights; finite and not 0.
   std::optional<double> normalizer;
   CriterionKind kind;
 
@@ -38,7 +38,7 @@ struct Criterion {
 
   [[nodiscard]] const ClassOptions& class_options() const;
   [[nodiscard]] ClassOptions& class_options();
-  /// 0 for a kind that has none.
+  /// 0 for a kind without this option.
   [[nodiscard]] double label_smoothing() const;
 
   /// The name of the kind's field in the protocol, such as "cross_entropy".
@@ -49,13 +49,13 @@ struct Criterion {
   bool operator==(const Criterion&) const = default;
 };
 
-/// The kind of this name with its defaults; none where there is no such kind.
+/// The kind of this name with default options; nullopt if there is none.
 std::optional<CriterionKind> KindNamed(absl::string_view name);
-/// The names of all kinds.
 std::vector<std::string> KindNames();
 
-/// Ranges, and options that exclude each other; class_axis apart, which only an input can bound.
-/// INVALID_ARGUMENT with the field's path in the protocol's names, "criterion. ...".
+/// Checks ranges, and options that exclude each other. class_axis is not checked, because only an
+/// input can bound it. INVALID_ARGUMENT with the field's path in the protocol's names, such as
+/// "criterion.normalizer".
 absl::Status CheckCriterion(const Criterion& criterion, TargetKind target);
 
 }  // namespace lossd

@@ -1,4 +1,4 @@
-// The options of torch.nn.CrossEntropyLoss, its weight and reduction apart.
+// The options of torch.nn.CrossEntropyLoss, except weight and reduction.
 #ifndef LOSSD_CORE_PROBLEM_CROSS_ENTROPY_H_
 #define LOSSD_CORE_PROBLEM_CROSS_ENTROPY_H_
 
@@ -14,13 +14,13 @@ struct CrossEntropy : ClassOptions {
   /// The name of its field in the protocol.
   static constexpr absl::string_view kName = "cross_entropy";
 
-  /// In [0, 1]: share of the target mass that is spread evenly over all classes.
+  /// The share of the target mass that is spread evenly over all classes; in [0, 1].
   double label_smoothing = 0.0;
 
   bool operator==(const CrossEntropy&) const = default;
 };
 
-/// Checks that this kind alone needs; see CheckCriterion.
+/// Checks specific to this kind; see CheckCriterion.
 inline absl::Status CheckKind(const CrossEntropy& kind, TargetKind target) {
   if (!(kind.label_smoothing >= 0.0 && kind.label_smoothing <= 1.0)) {
     return InvalidField("criterion.cross_entropy.label_smoothing", "LABEL_SMOOTHING_RANGE",

@@ -1,4 +1,4 @@
-// Element types of tensors: what they are called, how wide they are, what they may be used for.
+// Element types of tensors: names, sizes, and roles.
 #ifndef LOSSD_CORE_PROBLEM_DTYPE_H_
 #define LOSSD_CORE_PROBLEM_DTYPE_H_
 
@@ -83,7 +83,8 @@ constexpr bool IsFloating(DType dtype) { return dtype <= DType::kBFloat16; }
 constexpr bool IsHalf(DType dtype) { return dtype == DType::kFloat16 || dtype == DType::kBFloat16; }
 constexpr bool IsInteger(DType dtype) { return !IsFloating(dtype); }
 
-/// Type of losses and log-sum-exps for logits of `input`: float32 for half types, else `input`.
+/// The type of losses and log-sum-exps for logits of type `input`: float32 for half types, else
+/// `input`.
 constexpr DType LossDType(DType input) { return IsHalf(input) ? DType::kFloat32 : input; }
 
 }  // namespace lossd

@@ -1,4 +1,4 @@
-// float16 and bfloat16: exact widening, and narrowing from double with one rounding.
+// float16 and bfloat16: exact widening, and narrowing from double with a single rounding.
 #ifndef LOSSD_CORE_PROBLEM_HALF_H_
 #define LOSSD_CORE_PROBLEM_HALF_H_
 
@@ -20,7 +20,7 @@ struct BFloat16 {
 
 inline constexpr uint32_t kCanonicalNaN32 = 0x7FC00000U;
 
-/// Widens exactly; NaN payloads are kept in the upper bits.
+/// Widens exactly; a NaN keeps its payload in the upper bits.
 inline float ToFloat(BFloat16 value) {
   return std::bit_cast<float>(static_cast<uint32_t>(value.bits) << 16U);
 }
@@ -39,8 +39,8 @@ inline float ToFloat(Float16 value) {
   return std::bit_cast<float>(sign | (wide << 23U) | (mantissa << 13U));
 }
 
-/// Rounds to odd: toward zero, with the last bit set when anything was cut off. A second rounding
-/// to a type of at least two bits less is then as good as one rounding of the original.
+/// Rounds to odd: toward zero, and sets the last bit if any bit was cut off. Rounding the result
+/// again, to a type with at least two bits less, gives the same as rounding the original once.
 inline float RoundToOdd(double value) {
   auto narrow = static_cast<float>(value);
   if (static_cast<double>(narrow) == value || std::isnan(value)) return narrow;
@@ -49,7 +49,7 @@ inline float RoundToOdd(double value) {
   return std::bit_cast<float>(bits | 1U);
 }
 
-/// Nearest even; NaN becomes the canonical NaN.
+/// Rounds to nearest even; NaN becomes the canonical NaN.
 inline BFloat16 ToBFloat16(double value) {
   if (std::isnan(value)) return {0x7FC0U};
   const auto bits = std::bit_cast<uint32_t>(RoundToOdd(value));
@@ -58,20 +58,21 @@ inline BFloat16 ToBFloat16(double value) {
   return {static_cast<uint16_t>(rounded >> 16U)};
 }
 
-/// Nearest even, subnormals included; above 65520 infinity; NaN becomes the canonical NaN.
+/// Rounds to nearest even, subnormals included. Magnitudes of 65520 or more become infinite; NaN
+/// becomes the canonical NaN.
 inline Float16 ToFloat16(double value) {
   if (std::isnan(value)) return {0x7E00U};
   const uint16_t sign = std::signbit(value) ? 0x8000U : 0U;
   const double magnitude = std::abs(value);
   if (magnitude >= 65520.0) return {static_cast<uint16_t>(sign | 0x7C00U)};
-  // One unit in the last place of the result, a power of two; adding and taking away 2^52 units
-  // rounds to a multiple of it, to nearest even.
+  // The result's ulp is 2^(exponent - 10). Adding and subtracting 2^52 ulps rounds to a multiple of
+  // the ulp, to nearest even.
   int exponent = -14;
   if (magnitude >= 0x1p-14) exponent = std::ilogb(magnitude);
   const double big = std::ldexp(0x1p52, exponent - 10);
   const double rounded = (magnitude + big) - big;
   const auto units = static_cast<uint32_t>(std::ldexp(rounded, 10 - exponent));
-  // units is in [1024, 2048] for normal numbers: 2048 carries into the exponent by itself.
+  // For normal numbers, units is in [1024, 2048]; 2048 carries into the exponent by itself.
   const uint32_t base = magnitude >= 0x1p-14 ? static_cast<uint32_t>(exponent + 14) << 10U : 0U;
   return {static_cast<uint16_t>(sign | (base + units))};
 }

@@ -1,4 +1,4 @@
-// Reading and writing elements at any alignment, widened to double or rounded from it.
+// Reads and writes elements at any alignment, widened to double or rounded from it.
 #ifndef LOSSD_CORE_PROBLEM_LOAD_H_
 #define LOSSD_CORE_PROBLEM_LOAD_H_
 
@@ -33,7 +33,7 @@ inline double Widen(double value) { return value; }
 inline double Widen(Float16 value) { return static_cast<double>(ToFloat(value)); }
 inline double Widen(BFloat16 value) { return static_cast<double>(ToFloat(value)); }
 
-/// Rounds once to nearest even; -0 becomes +0 and every NaN the canonical one.
+/// Rounds once, to nearest even. -0 becomes +0, and every NaN the canonical NaN.
 template <typename T>
 T Narrow(double value);
 template <>
@@ -42,7 +42,7 @@ inline double Narrow<double>(double value) {
 }
 template <>
 inline float Narrow<float>(double value) {
-  // The second addition clears the sign of a value that rounded to -0.
+  // The addition clears the sign of a value that rounded to -0.
   return std::isnan(value) ? std::numeric_limits<float>::quiet_NaN()
                            : static_cast<float>(value) + 0.0F;
 }
@@ -95,7 +95,7 @@ decltype(auto) WithIntegerType(DType dtype, Function&& function) {
   }
 }
 
-/// Widens `count` floating elements.
+/// Widens `count` elements of a floating `dtype`.
 inline void LoadAsDouble(DType dtype, const std::byte* from, size_t count, double* to) {
   WithFloatingType(dtype, [&](auto type) {
     using T = decltype(type);

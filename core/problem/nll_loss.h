@@ -1,4 +1,4 @@
-// The options of torch.nn.NLLLoss, its weight and reduction apart.
+// The options of torch.nn.NLLLoss, except weight and reduction.
 #ifndef LOSSD_CORE_PROBLEM_NLL_LOSS_H_
 #define LOSSD_CORE_PROBLEM_NLL_LOSS_H_
 
@@ -17,7 +17,7 @@ struct NllLoss : ClassOptions {
   bool operator==(const NllLoss&) const = default;
 };
 
-/// Checks that this kind alone needs; see CheckCriterion.
+/// Checks specific to this kind; see CheckCriterion.
 inline absl::Status CheckKind(const NllLoss& /*kind*/, TargetKind target) {
   if (target == TargetKind::kClassIndex) return absl::OkStatus();
   return InvalidField("target.dtype", "DTYPE_MISMATCH",

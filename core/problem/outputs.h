@@ -1,4 +1,4 @@
-// The choice of results. Names mirror the protocol's.
+// The results to compute. Names match the protocol's.
 #ifndef LOSSD_CORE_PROBLEM_OUTPUTS_H_
 #define LOSSD_CORE_PROBLEM_OUTPUTS_H_
 
@@ -6,14 +6,13 @@
 
 namespace lossd {
 
-/// Which results are wanted.
 struct Outputs {
   bool loss = true;
   bool grad_input = false;
-  bool grad_target = false;  ///< Probability targets only.
-  bool grad_weight = false;  ///< Where a weight is given only.
+  bool grad_target = false;  ///< Only with a probability target.
+  bool grad_weight = false;  ///< Only with a class weight.
   bool log_sum_exp = false;
-  uint32_t top_k = 0;  ///< > 0: count positions whose class is among the k greatest logits.
+  uint32_t top_k = 0;  ///< If > 0: count positions whose class is among the k largest logits.
 
   [[nodiscard]] bool AnyGradient() const { return grad_input || grad_target || grad_weight; }
 

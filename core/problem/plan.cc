@@ -22,7 +22,7 @@
 namespace lossd {
 namespace {
 
-/// `name`: of the limit in v1.Limits.
+/// `name` is the limit's in v1.Limits.
 [[gnu::cold]] absl::Status OverLimit(absl::string_view name, absl::string_view what, int64_t limit,
                                      int64_t got) {
   return WithMetadata(
@@ -38,7 +38,8 @@ absl::Status CheckShape(const TensorSpec& spec, const Shape& expected, absl::str
                       ToString(expected), " (", why, "), got ", ToString(spec.shape));
 }
 
-/// Weight, probability target and incoming gradient: the input's type, or float32 beside a half.
+/// Weight, probability target and incoming gradient have the input's type, or float32 if the input
+/// is of a half type.
 absl::Status CheckCompanionDType(DType dtype, DType input, absl::string_view field) {
   if (dtype == input || (IsHalf(input) && dtype == DType::kFloat32)) return absl::OkStatus();
   return InvalidField(absl::StrCat(field, ".dtype"), "DTYPE_MISMATCH", "expected ", Name(input),
@@ -47,7 +48,7 @@ absl::Status CheckCompanionDType(DType dtype, DType input, absl::string_view fie
 
 }  // namespace
 
-/// Fills a plan step by step; each step relies on those before it.
+/// Fills a plan step by step; each step relies on the previous ones.
 class PlanBuilder {
  public:
   PlanBuilder(const Problem& problem, const PlanLimits& limits)
@@ -113,7 +114,7 @@ class PlanBuilder {
       return OverLimit("max_classes", "classes", limits_.max_classes, plan_->classes_);
     }
     int64_t outer = 1;
-    // No overflow: CheckedElements bounded the whole product, and a zero anywhere makes it empty.
+    // No overflow: CheckedElements bounded the product of all sizes unless one of them is 0.
     bool empty = false;
     for (const int64_t size : shape) empty = empty || size == 0;
     for (size_t i = 0; i < shape.size(); ++i) {
@@ -138,7 +139,7 @@ class PlanBuilder {
       return WrongIndexShape();
     }
     plan_->target_kind_ = TargetKind::kProbabilities;
-    // Labels that a program holds as floats, often those of a table with gaps.
+    // Probably labels that a program keeps as floats, often from a table with missing values.
     if (target.shape == plan_->position_shape_ && target.shape != problem_.input.shape) {
       return InvalidField("target.dtype", "DTYPE_MISMATCH",
                           "expected class indices of an integer type, or probabilities of shape ",
@@ -149,7 +150,7 @@ class PlanBuilder {
     return CheckShape(target, problem_.input.shape, "target", "the input's, for probabilities");
   }
 
-  /// Names the axis that was left out, and another one that would have fitted.
+  /// Names the class axis, and another axis that would have fitted.
   [[gnu::cold]] absl::Status WrongIndexShape() const {
     const Shape& input = problem_.input.shape;
     const Shape& target = problem_.target.shape;

@@ -1,4 +1,5 @@
-// A plan: one loss problem, checked once. What holds a plan need not check shapes or options again.
+// A plan: one loss problem, checked once. Code that has a plan need not check shapes or options
+// again.
 #ifndef LOSSD_CORE_PROBLEM_PLAN_H_
 #define LOSSD_CORE_PROBLEM_PLAN_H_
 
@@ -18,7 +19,7 @@ namespace lossd {
 
 class WeightValues;
 
-/// A problem as its sender states it: nothing is checked yet. Only the weight comes with data.
+/// A problem as its sender states it, before any check. Only the weight comes with data.
 struct Problem {
   Criterion criterion;
   Outputs outputs;
@@ -26,27 +27,28 @@ struct Problem {
   TensorSpec target;
   std::optional<TensorSpec> grad_output;
   std::optional<TensorView> weight;
-  /// The weight is stated without its bytes: they come later, for Plan::WithWeight.
+  /// The weight has no bytes yet; they come later, through Plan::WithWeight.
   bool weight_follows = false;
 };
 
-/// Bounds on what a plan may ask for.
+/// Limits on the size of a problem.
 struct PlanLimits {
   int64_t max_rank = 32;
   int64_t max_classes = int64_t{1} << 24U;
   int64_t max_positions = int64_t{1} << 40U;
 };
 
-/// A valid problem. Positions are the input's elements with the class axis left out, row-major;
-/// `inner` counts those that follow the class axis, so that element (position p, class c) of the
-/// input lies at ((p / inner) * classes + c) * inner + p % inner. Immutable, safe to share.
+/// A valid problem. Positions are in row-major order of the input's axes without the class axis.
+/// `inner` is the product of the sizes of the axes after the class axis, so that element (position
+/// p, class c) of the input is at ((p / inner) * classes + c) * inner + p % inner. Immutable, so
+/// safe to share.
 class Plan {
  public:
-  /// Checks everything that can be checked without tensor data. Errors are INVALID_ARGUMENT with
-  /// the field's path in the protocol's names, or RESOURCE_EXHAUSTED where a limit is passed.
+  /// Checks everything that can be checked without tensor data. INVALID_ARGUMENT with the field's
+  /// path in the protocol's names, or RESOURCE_EXHAUSTED if a limit is exceeded.
   static absl::StatusOr<std::shared_ptr<const Plan>> Create(const Problem& problem,
                                                             const PlanLimits& limits = {});
-  /// This plan completed by the weight that follows. REQUIRES: weight_follows(), and values of
+  /// This plan with the weight that followed. REQUIRES: weight_follows(), and values of
   /// WeightDType() for all classes.
   [[nodiscard]] std::shared_ptr<const Plan> WithWeight(WeightValues values) const;
 
@@ -61,30 +63,30 @@ class Plan {
   [[nodiscard]] int64_t classes() const { return classes_; }
   [[nodiscard]] int64_t inner() const { return inner_; }
   [[nodiscard]] int64_t positions() const { return positions_; }
-  /// Runs of `inner` positions: the pieces in which the input is contiguous.
+  /// The number of runs of `inner` positions. Each run is contiguous in the input, with all its
+  /// classes.
   [[nodiscard]] int64_t samples() const { return samples_; }
   [[nodiscard]] int64_t ignore_index() const { return ignore_index_; }
 
-  /// Whether a weight is given, or follows.
+  /// Whether a weight is given or follows.
   [[nodiscard]] bool has_weight() const { return weight_follows_ || !weight_.empty(); }
-  /// Whether the weight is yet to come: until then nothing can be evaluated.
+  /// Whether the weight has yet to come. Until then nothing can be evaluated.
   [[nodiscard]] bool weight_follows() const { return weight_follows_; }
-  /// Class weights widened to double (exact); empty where all are 1.
+  /// Class weights widened to double (exact); empty without a weight, when all are 1.
   [[nodiscard]] const std::vector<double>& weight() const { return weight_; }
   [[nodiscard]] double WeightOf(int64_t c) const {
     return weight_.empty() ? 1.0 : weight_[static_cast<size_t>(c)];
   }
-  /// Sum of all class weights.
   [[nodiscard]] double weight_sum() const { return weight_sum_; }
 
-  /// True where the divisor of `mean` comes from the labels, so that gradients wait for all of
-  /// them.
+  /// Whether the divisor of `mean` comes from the labels, so that gradients need all labels first.
   [[nodiscard]] bool NeedsLabelsForScale() const {
     return outputs_.AnyGradient() && criterion_.reduction == Reduction::kMean &&
            !criterion_.normalizer && target_kind_ == TargetKind::kClassIndex;
   }
 
-  /// Shape of the loss: () unless the reduction is none; of the log-sum-exp: one entry a position.
+  /// The shape of the loss: () unless the reduction is none. That of the log-sum-exp is
+  /// PositionShape().
   [[nodiscard]] Shape LossShape() const;
   [[nodiscard]] const Shape& PositionShape() const { return position_shape_; }
   [[nodiscard]] DType WeightDType() const { return weight_dtype_; }

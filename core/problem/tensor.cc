@@ -14,7 +14,7 @@
 namespace lossd {
 
 std::string ToString(const Shape& shape) {
-  // A peer may send any number of sizes, and a status has little room.
+  // A peer may send any number of sizes, but a status has little room.
   constexpr size_t kShown = 16;
   if (shape.size() <= kShown) return absl::StrCat("(", absl::StrJoin(shape, ", "), ")");
   return absl::StrCat("(", absl::StrJoin(shape.begin(), shape.begin() + kShown, ", "), ", ... ",
@@ -32,7 +32,8 @@ absl::StatusOr<int64_t> CheckedElements(const TensorSpec& spec, absl::string_vie
     empty = empty || size == 0;
   }
   if (empty) return 0;
-  // Bytes are bounded, not only elements, so that no later product of the two can overflow.
+  // Limits the bytes, not only the elements, so that elements times element size cannot overflow
+  // later.
   const int64_t limit = (int64_t{1} << 62U) / static_cast<int64_t>(SizeOf(spec.dtype));
   int64_t elements = 1;
   for (const int64_t size : spec.shape) {

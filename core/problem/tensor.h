@@ -14,10 +14,10 @@
 
 namespace lossd {
 
-/// Sizes of the dimensions, outermost first. Empty: a scalar.
+/// Sizes of the dimensions, outermost first. Empty for a scalar.
 using Shape = absl::InlinedVector<int64_t, 6>;
 
-/// What a tensor is, without its data.
+/// A tensor's type and shape, without its data.
 struct TensorSpec {
   DType dtype = DType::kFloat32;
   Shape shape;
@@ -25,20 +25,21 @@ struct TensorSpec {
   bool operator==(const TensorSpec&) const = default;
 };
 
-/// A tensor whose little-endian row-major bytes somebody else owns. No alignment is asked for.
+/// A tensor whose little-endian row-major bytes somebody else owns, at any alignment.
 struct TensorView {
   TensorSpec spec;
   absl::Span<const std::byte> bytes;
 };
 
-/// "(2, 3)", "()" for a scalar; of more than sixteen sizes the first ones and their number.
+/// "(2, 3)"; "()" for a scalar. For more than sixteen sizes, the first sixteen and the number of
+/// sizes.
 std::string ToString(const Shape& shape);
 
-/// Number of elements. Negative sizes and products of element sizes beyond 2^62 bytes are refused,
-/// naming `<field>.shape`.
+/// The number of elements. INVALID_ARGUMENT, naming `<field>.shape`, if a size is negative or the
+/// elements take more than 2^62 bytes.
 absl::StatusOr<int64_t> CheckedElements(const TensorSpec& spec, absl::string_view field);
 
-/// Checks that `view` holds just the bytes that its shape asks for; names `field`.
+/// Checks that `view` has exactly as many bytes as its shape asks for. Errors name `field`.
 absl::Status CheckBytes(const TensorView& view, absl::string_view field);
 
 }  // namespace lossd

@@ -1,4 +1,4 @@
-// Class weights, widened as their bytes come.
+// Class weights, widened as their bytes arrive.
 #ifndef LOSSD_CORE_PROBLEM_WEIGHT_VALUES_H_
 #define LOSSD_CORE_PROBLEM_WEIGHT_VALUES_H_
 
@@ -13,26 +13,27 @@
 
 namespace lossd {
 
-/// The weights of all classes as doubles (exact), and their sum. Memory is touched as bytes come,
-/// and no more of it than the doubles take.
+/// The weights of all classes as doubles (exact), and their sum. Takes no more memory than the
+/// doubles, and touches it only as bytes arrive.
 class WeightValues {
  public:
-  /// For `classes` weights of type `dtype`, a floating one. Throws std::bad_alloc.
+  /// For `classes` weights of the floating type `dtype`. Throws std::bad_alloc.
   WeightValues(DType dtype, int64_t classes);
 
-  /// Bytes that the values of `classes` weights take.
+  /// Bytes that `classes` stored weights take.
   static uint64_t StoredBytes(int64_t classes) {
     return static_cast<uint64_t>(classes) * sizeof(double);
   }
 
-  /// Takes the next bytes, little-endian, cut anywhere. REQUIRES: no more than are missing.
+  /// Appends little-endian bytes, which may end within an element. REQUIRES: no more bytes than are
+  /// missing.
   void Append(absl::Span<const std::byte> bytes);
-  /// Whether all weights are here.
+  /// Whether all weights have arrived.
   [[nodiscard]] bool Full() const { return values_.size() == classes_; }
 
-  /// By Neumaier: within an ulp of the exact sum for weights of one sign.
+  /// Neumaier's compensated sum: within an ulp of the exact sum for weights of one sign.
   [[nodiscard]] double Sum() const;
-  /// REQUIRES: Full(). To be called once.
+  /// Moves the values out. REQUIRES: Full(). Call it only once.
   std::vector<double> Take() { return std::move(values_); }
 
  private:
@@ -44,7 +45,7 @@ class WeightValues {
   std::vector<double> values_;
   double sum_ = 0;
   double lost_ = 0;
-  std::array<std::byte, 8> partial_{};  // The first bytes of an element that is not whole.
+  std::array<std::byte, 8> partial_{};  // The first bytes of an incomplete element.
   size_t partial_size_ = 0;
 };
 
