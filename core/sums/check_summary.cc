@@ -30,7 +30,7 @@ absl::Status CheckAtMost(uint64_t count, uint64_t most, absl::string_view field,
                        {"value", absl::StrCat(count)}});
 }
 
-/// One value was added for each of `counted` positions, so that no more can have been NaN or
+/// Each of `counted` positions added one value to the sum, so no more than that can be NaN or
 /// infinite.
 absl::Status CheckNonFinite(const AnyExactSum& sum, uint64_t counted, absl::string_view field) {
   uint64_t left = counted;
@@ -49,7 +49,7 @@ absl::Status CheckNonFinite(const AnyExactSum& sum, uint64_t counted, absl::stri
                       " positions that count");
 }
 
-/// Whether the sum is that of `count` ones.
+/// Whether `sum` is that of `count` ones.
 bool IsCount(const AnyExactSum& sum, uint64_t count) {
   return std::visit(
       [count](const auto& exact) {

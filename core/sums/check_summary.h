@@ -1,4 +1,4 @@
-// Summaries from outside, held against what every problem keeps to.
+// Checks summaries from outside against the invariants of every problem.
 #ifndef LOSSD_CORE_SUMS_CHECK_SUMMARY_H_
 #define LOSSD_CORE_SUMS_CHECK_SUMMARY_H_
 
@@ -7,9 +7,9 @@
 
 namespace lossd {
 
-/// Whether a problem, or shards of one, can have given `summary`: its options are valid ones, no
-/// more is counted than there are positions, and the normalizer is the one that its positions ask
-/// for. INVALID_ARGUMENT with the field's path in v1.Summary: the reason that CheckCriterion gives,
+/// Checks that a problem, or shards of one, can have given `summary`: its options are valid, it
+/// counts no more than its positions, and its normalizer is the one that its positions ask for.
+/// INVALID_ARGUMENT with the field's path in v1.Summary. The reason is that of CheckCriterion,
 /// CLASSES_EMPTY, or SUMMARY_INCONSISTENT.
 absl::Status CheckSummary(const Summary& summary);
 

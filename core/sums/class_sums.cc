@@ -65,7 +65,7 @@ void ClassSums::AddOne(int64_t c, double term) {
 
 void ClassSums::Write(const Plan& plan, const Labels* labels, double grad_output,
                       const Summary& summary, std::byte* to) const {
-  // Only a divisor that is made of weights depends on them.
+  // The divisor depends on the weights only if it is made of them.
   const bool divisor_has_weights = plan.criterion().reduction == Reduction::kMean &&
                                    !plan.criterion().normalizer && labels != nullptr;
   const double divisor = ToDouble(summary.normalizer);
@@ -81,7 +81,7 @@ void ClassSums::Write(const Plan& plan, const Labels* labels, double grad_output
           const uint64_t count = divisor_has_weights ? labels->class_counts()[c] : 0;
           double value = sums[c].ToDouble();
           if (count > 0) value -= per_count * static_cast<double>(count);
-          // One of them has left double's range; their difference may not have.
+          // A term is beyond double's range, but the difference may be within it.
           if (count > 0 && !(std::isfinite(value) && std::isfinite(divisor))) {
             const Scaled all = wide_per_count * Scaled::Of(static_cast<double>(count));
             value = (sums[c].ToScaled() - all).ToDouble();

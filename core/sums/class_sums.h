@@ -1,4 +1,4 @@
-// Exact sums for each class: the gradient of the class weights.
+// Exact sums by class, for the gradient of the class weights.
 #ifndef LOSSD_CORE_SUMS_CLASS_SUMS_H_
 #define LOSSD_CORE_SUMS_CLASS_SUMS_H_
 
@@ -15,7 +15,7 @@
 
 namespace lossd {
 
-/// One exact sum a class. Workers take the lock for a whole row.
+/// One exact sum for each class. A worker holds the lock for a whole row.
 class ClassSums {
  public:
   explicit ClassSums(const Plan& plan);
@@ -28,9 +28,9 @@ class ClassSums {
   /// Adds one term to one class. Thread-safe.
   void AddOne(int64_t c, double term);
 
-  /// Writes the gradient in the weight's type, with the term that the dependence of the divisor of
-  /// `mean` on the weights brings (-(g L / D^2) x count of class c; docs/semantics.md), D and L
-  /// being the summary's normalizer and loss sum.
+  /// Writes the gradient in the weight's type. Under `mean` the divisor may depend on the weights,
+  /// which adds the term -(g L / D^2) x count of class c (docs/semantics.md). D and L are the
+  /// summary's normalizer and loss sum.
   void Write(const Plan& plan, const Labels* labels, double grad_output, const Summary& summary,
              std::byte* to) const;
 

@@ -17,7 +17,7 @@
 namespace lossd {
 namespace {
 
-// The limbs' bytes are the travelling form's.
+// The limbs' bytes are the serialized form, which is little-endian.
 static_assert(std::endian::native == std::endian::little);
 
 /// A finite value as (-1)^negative x mantissa x 2^shift units.
@@ -52,7 +52,7 @@ void Negate(std::array<uint64_t, kSize>* limbs) {
   }
 }
 
-/// Of the number without its leading zeros.
+/// The number of bits without leading zeros.
 template <size_t kSize>
 int BitWidth(const std::array<uint64_t, kSize>& limbs) {
   size_t size = kSize;
@@ -61,7 +61,7 @@ int BitWidth(const std::array<uint64_t, kSize>& limbs) {
   return static_cast<int>(64 * (size - 1)) + static_cast<int>(std::bit_width(limbs[size - 1]));
 }
 
-/// The 64 bits from `position` up.
+/// The 64 bits that begin at bit `position`.
 template <size_t kSize>
 uint64_t BitsFrom(const std::array<uint64_t, kSize>& limbs, int position) {
   const auto limb = static_cast<size_t>(position / 64);
@@ -85,7 +85,7 @@ template <typename F>
 void ExactSum<F>::AddShifted(unsigned __int128 magnitude, int shift, bool negative) {
   auto limb = static_cast<size_t>(shift / 64);
   const auto bit = static_cast<unsigned>(shift % 64);
-  // Up to 128 + 63 bits: three limbs.
+  // The shifted magnitude has up to 128 + 63 bits: three limbs.
   const std::array<uint64_t, 3> pieces = {
       static_cast<uint64_t>(magnitude << bit), static_cast<uint64_t>((magnitude << bit) >> 64U),
       bit == 0 ? 0 : static_cast<uint64_t>(magnitude >> (128U - bit))};
@@ -153,33 +153,35 @@ Scaled ExactSum<F>::Round(int precision) const {
   if (negative) Negate(&limbs);
   const int length = BitWidth(limbs);
   if (length == 0) return {};
-  // `precision` leading bits from position `low` up; a number with fewer bits is exact.
+  // The `precision` leading bits begin at bit `low`. A number with fewer bits is exact.
   const int low = length > precision ? length - precision : 0;
   uint64_t mantissa = BitsFrom(limbs, low);
   if (low > 0 && (BitsFrom(limbs, low - 1) & 1U) != 0 &&
       ((mantissa & 1U) != 0 || AnyBitBelow(limbs, low - 1))) {
     ++mantissa;
   }
-  // The mantissa has at most `precision` bits or is a power of two: a double, exactly.
+  // The mantissa has at most `precision` bits or is a power of two, so the conversion to double is
+  // exact.
   const Scaled magnitude = Scaled::Of(static_cast<double>(mantissa), low + kUnitExponent);
   return negative ? -magnitude : magnitude;
 }
 
 template <typename F>
 F ExactSum<F>::ToNearest() const {
-  // For float the 24-bit rounding is the only one: sums are multiples of 2^-149, so a result below
-  // the normal range is exact, and one beyond the greatest float becomes infinite in the cast.
+  // For float, rounding to 24 bits is the only rounding. Sums are multiples of 2^-149, so a result
+  // below the normal range is exact, and a result beyond the largest float becomes infinite in the
+  // cast.
   return static_cast<F>(Round(std::is_same_v<F, float> ? 24 : 53).ToDouble());
 }
 
 template <typename F>
 absl::Span<const std::byte> ExactSum<F>::units() const {
-  // Limbs that only repeat the sign say nothing; of a negative number the inverse is as wide.
+  // Drops the limbs that only repeat the sign. A negative number is as wide as its complement.
   const uint64_t sign = Negative() ? ~uint64_t{0} : 0;
   size_t size = kLimbs;
   while (size > 0 && limbs_[size - 1] == sign) --size;
   if (size == 0 && sign == 0) return {};
-  size_t bytes = 1;  // A sign bit above the others, to whole bytes.
+  size_t bytes = 1;  // One bit more, for the sign, rounded up to whole bytes.
   if (size > 0) {
     const auto width = static_cast<size_t>(std::bit_width(limbs_[size - 1] ^ sign));
     bytes += 8 * (size - 1) + width / 8;

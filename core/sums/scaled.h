@@ -1,5 +1,5 @@
-// Numbers whose exponents know no bounds, for the few that leave double's range on the way to a
-// result that does not. Slow: a test decides on them, and ordinary rows never meet one.
+// Numbers with an unbounded exponent, for the few that leave double's range on the way to a result
+// that does not. They are slow, but used only after a test, which ordinary rows never meet.
 #ifndef LOSSD_CORE_SUMS_SCALED_H_
 #define LOSSD_CORE_SUMS_SCALED_H_
 
@@ -9,14 +9,14 @@
 
 namespace lossd {
 
-/// value 2^exponent, of 53 bits.
+/// value x 2^exponent, with 53 bits of precision.
 struct Scaled {
-  double value = 0;               ///< Of a magnitude in [1/2, 1), or 0, infinite or NaN.
-  int64_t exponent = kNoneAbove;  ///< Below all others where the value is 0.
+  double value = 0;               ///< Its magnitude is in [1/2, 1), 0, infinite or NaN.
+  int64_t exponent = kNoneAbove;  ///< Below all others if the value is 0.
 
   static constexpr int64_t kNoneAbove = -(int64_t{1} << 40U);
 
-  /// value 2^exponent for any double.
+  /// value x 2^exponent for any double.
   static Scaled Of(double value, int64_t exponent = 0) {
     if (value == 0.0) return {};
     if (!std::isfinite(value)) return {value, 0};
@@ -25,9 +25,9 @@ struct Scaled {
     return {fraction, exponent + own};
   }
 
-  /// The nearest double: infinite beyond its range, rounded once more below the normal one.
+  /// The nearest double: infinite beyond double's range, rounded once more below the normal range.
   [[nodiscard]] double ToDouble() const { return Shifted(exponent); }
-  /// value 2^to, exact but for what is subnormal.
+  /// value x 2^to; exact unless the result is subnormal.
   [[nodiscard]] double Shifted(int64_t to) const {
     constexpr int64_t kFar = 4096;
     return std::ldexp(value, static_cast<int>(std::clamp(to, -kFar, kFar)));
@@ -35,7 +35,7 @@ struct Scaled {
   [[nodiscard]] bool IsZero() const { return value == 0.0; }
 };
 
-// Each rounds once.
+// Each operation rounds once.
 inline Scaled operator*(const Scaled& a, const Scaled& b) {
   return Scaled::Of(a.value * b.value, a.exponent + b.exponent);
 }
@@ -48,13 +48,13 @@ inline Scaled operator+(const Scaled& a, const Scaled& b) {
   return Scaled::Of(a.Shifted(a.exponent - unit) + b.Shifted(b.exponent - unit), unit);
 }
 inline Scaled operator-(const Scaled& a, const Scaled& b) { return a + -b; }
-/// a b - c, rounded once, for a factor b of a magnitude of at most 1.
+/// a b - c, rounded once. REQUIRES: |b| <= 1.
 inline Scaled ProductMinus(const Scaled& a, double b, const Scaled& c) {
   const int64_t unit = std::max(a.exponent, c.exponent);
   return Scaled::Of(std::fma(a.Shifted(a.exponent - unit), b, -c.Shifted(c.exponent - unit)), unit);
 }
 
-/// Their sum, with the rounding errors summed beside.
+/// A sum of Scaled numbers, corrected by the sum of its rounding errors.
 class ScaledSum {
  public:
   void Add(const Scaled& term) {
@@ -84,7 +84,7 @@ class ScaledSum {
   double sum_ = 0;
   double error_ = 0;
   int64_t unit_ = Scaled::kNoneAbove;
-  double special_ = 0;  ///< Of infinities and NaN.
+  double special_ = 0;  ///< The sum of infinite and NaN terms.
 };
 
 }  // namespace lossd

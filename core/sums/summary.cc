@@ -48,8 +48,8 @@ void AddTimes(AnyExactSum* sum, double value, uint64_t times) {
       *sum);
 }
 
-/// The quotient rounded to odd: exact, or with its last bit set, so that one more rounding to
-/// float32 is right. The remainder that fma gives tells on which side the true quotient lies.
+/// The quotient rounded to odd: exact, or with its last bit set, so that one more rounding, to
+/// float32, is correct. The remainder from fma tells on which side the true quotient lies.
 double QuotientToOdd(double numerator, double divisor) {
   const double quotient = numerator / divisor;
   if (!std::isfinite(quotient) || !std::isfinite(divisor) || quotient == 0.0) return quotient;
@@ -62,7 +62,7 @@ double QuotientToOdd(double numerator, double divisor) {
   return std::bit_cast<double>(bits | 1U);
 }
 
-/// As DivideRounded, also where one of the two is beyond double's range, as sums of great float64
+/// As DivideRounded, but the operands may be beyond double's range, as sums of large float64
 /// numbers can be.
 double DivideScaled(DType loss_dtype, const Scaled& numerator, const Scaled& divisor) {
   const auto fits = [](const Scaled& number) {
@@ -73,7 +73,7 @@ double DivideScaled(DType loss_dtype, const Scaled& numerator, const Scaled& div
   }
   const double quotient = (numerator / divisor).ToDouble();
   if (std::abs(quotient) >= std::numeric_limits<double>::min()) return quotient;
-  // Not to be rounded twice where the quotient is subnormal.
+  // Rounding to odd first, because a subnormal quotient is rounded again.
   const double odd = QuotientToOdd(numerator.value, divisor.value);
   return Scaled::Of(odd, numerator.exponent - divisor.exponent).ToDouble() + 0.0;
 }
@@ -185,7 +185,7 @@ double ReducedLoss(const Summary& summary) {
 
 namespace {
 
-/// Name of the first thing in which two summaries differ; empty where they can be merged.
+/// The name of the first difference between two summaries; empty if they can be merged.
 absl::string_view Difference(const Summary& a, const Summary& b) {
   if (a.input_dtype != b.input_dtype) return "input dtype";
   if (a.classes != b.classes) return "number of classes";
