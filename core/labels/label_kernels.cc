@@ -14,17 +14,17 @@
 //
 #include "hwy/highway.h"
 
-// Plain loops, of which the compiler makes vectors of each instruction set: integers are the same
-// in all of them.
+// Plain loops that the compiler vectorizes for each instruction set; integer results are the same
+// on all of them.
 HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 
-/// Free of branches and of comparisons for order, for which SSE2 has no vectors of 64 bits: what is
-/// out of range shows in a sign.
+/// Has no branches, and no ordered comparisons, because SSE2 has none for vectors of 64-bit lanes.
+/// A label out of range sets a sign bit instead.
 template <typename T, typename Stored>
 bool StoreLabelsOf(const LabelRange& range, const std::byte* from, size_t count, std::byte* to,
                    uint64_t* ignored) {
-  // A uint64 beyond int64 might look like a negative index to ignore.
+  // A uint64 beyond int64 could look like a negative ignore_index.
   const bool may_ignore = !std::is_same_v<T, uint64_t> || range.ignore_index >= 0;
   const int64_t ignore_index = range.ignore_index;
   const auto most = static_cast<uint64_t>(range.classes - 1);

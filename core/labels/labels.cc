@@ -21,17 +21,17 @@
 namespace lossd {
 namespace {
 
-/// Labels that a thread checks at a time.
+/// Labels that a task checks.
 constexpr size_t kShard = 2048;
 
-/// Width of a stored label; all ones stand for an ignored position, so C itself must fit below.
+/// Bytes of a stored label. All ones stand for an ignored position, so C may be at most that value.
 size_t StoredWidth(int64_t classes) {
   if (classes <= 0xFF) return 1;
   if (classes <= 0xFFFF) return 2;
   return 4;
 }
 
-/// A label as sent. uint64 values beyond int64 cannot be a class or an ignore_index.
+/// A label as sent. A uint64 value beyond int64 can be neither a class nor ignore_index.
 struct RawLabel {
   int64_t value = 0;
   uint64_t unsigned_value = 0;
@@ -102,7 +102,7 @@ size_t Labels::AppendGood(const std::byte* elements, size_t count) {
   const auto left = static_cast<size_t>(plan_.positions() - filled_);
   count = std::min(count, left);
   uint64_t ignored = 0;
-  // What a refused run leaves lies beyond filled_.
+  // Labels of a failed Store lie beyond filled_, where nobody reads.
   if (!Store(elements, count, filled_, &ignored)) return 0;
   ignored_ += ignored;
   filled_ += static_cast<int64_t>(count);
@@ -126,7 +126,7 @@ absl::Status Labels::AppendAll(absl::Span<const std::byte> bytes, Pool* pool) {
     }
     ignored += ignored_here;
   });
-  // Once more, to name the first bad one.
+  // Checks again, to name the first invalid label.
   if (!good) return Append(bytes);
   ignored_ = ignored;
   filled_ = plan_.positions();
@@ -163,7 +163,7 @@ absl::Status Labels::Append(absl::Span<const std::byte> bytes) {
     LOSSD_RETURN_IF_ERROR(AppendOne(partial_.data()));
   }
   bytes.remove_prefix(AppendGood(bytes.data(), bytes.size() / size) * size);
-  // What is left holds a bad label, or bytes past the end: one at a time, to name it.
+  // The rest holds an invalid label, or bytes past the end. Appends one at a time to name it.
   while (bytes.size() >= size) {
     LOSSD_RETURN_IF_ERROR(AppendOne(bytes.data()));
     bytes.remove_prefix(size);

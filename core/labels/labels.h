@@ -1,4 +1,5 @@
-// Class indices of a problem: checked as they arrive, kept in the narrowest type that holds them.
+// The class indices of a problem, checked on arrival and kept in the narrowest type that holds
+// them.
 #ifndef LOSSD_CORE_LABELS_LABELS_H_
 #define LOSSD_CORE_LABELS_LABELS_H_
 
@@ -16,49 +17,50 @@ namespace lossd {
 
 class Pool;
 
-/// The labels of all positions, filled front to back. One thread appends; others may read any
-/// position below what they know to be filled (with their own synchronization of that knowledge).
+/// The labels of all positions, filled front to back. One thread appends. Others may read any
+/// position that they know to be filled; how they learn of it is for them to synchronize.
 class Labels {
  public:
-  /// REQUIRES: plan.target_kind() == kClassIndex; `plan` outlives this.
+  /// REQUIRES: plan.target_kind() == kClassIndex, and `plan` outlives this object.
   explicit Labels(const Plan& plan);
 
-  /// Bytes that the labels of `plan` take once stored.
+  /// Bytes that the stored labels of `plan` take.
   static uint64_t StoredBytes(const Plan& plan);
-  /// Bytes of the counts by class.
+  /// Bytes that the counts by class take.
   static uint64_t CountBytes(const Plan& plan);
 
-  /// Appends little-endian elements of the target's dtype, cut anywhere. A label outside [0, C)
-  /// that is not ignore_index is INVALID_ARGUMENT and names the position; so are bytes past the
-  /// end.
+  /// Appends little-endian elements of the target's dtype; the bytes may end within an element.
+  /// INVALID_ARGUMENT, naming the position, if a label is neither in [0, C) nor ignore_index.
+  /// INVALID_ARGUMENT also if there are bytes past the end.
   absl::Status Append(absl::Span<const std::byte> bytes);
-  /// The same with the labels of all positions at once, checked by all threads of `pool`.
-  /// REQUIRES: none has been appended yet.
+  /// As Append, with the labels of all positions at once, checked by all threads of `pool`.
+  /// REQUIRES: nothing has been appended yet.
   absl::Status AppendAll(absl::Span<const std::byte> bytes, Pool* pool);
 
-  /// Positions with a label so far.
+  /// The number of positions with a label so far.
   [[nodiscard]] int64_t filled() const { return filled_; }
   [[nodiscard]] uint64_t ignored() const { return ignored_; }
-  /// Bytes of an element that has begun and is not whole.
+  /// The number of bytes of an incomplete element.
   [[nodiscard]] size_t partial_bytes() const { return partial_size_; }
 
-  /// The label of a filled position, or -1 where it is ignored.
+  /// The label of a filled position; -1 if it is ignored.
   [[nodiscard]] int64_t At(int64_t position) const;
 
-  /// The labels of `count` positions, as At gives them.
+  /// Loads the labels of `count` positions, as At returns them.
   void Load(int64_t position, size_t count, int32_t* to) const;
 
-  /// Positions counted so far by class; empty unless a weight is given.
+  /// The number of positions by class so far; empty unless a weight is given.
   [[nodiscard]] const std::vector<uint64_t>& class_counts() const { return class_counts_; }
 
  private:
   absl::Status AppendOne(const std::byte* element);
-  /// Stores `count` elements from a position on; false where one of them is bad, and then what is
-  /// stored there is void.
+  /// Stores `count` elements from `position` on. False if one is invalid; the stored labels are
+  /// void then.
   bool Store(const std::byte* elements, size_t count, int64_t position, uint64_t* ignored);
-  /// Counts positions from `begin` on by class.
+  /// Adds the positions from `begin` on to the counts by class.
   void Count(int64_t begin);
-  /// Appends all of `count` elements, or none where one of them is bad; returns how many.
+  /// Appends `count` elements, or as many as are missing, or none if one of them is invalid.
+  /// Returns the number appended.
   size_t AppendGood(const std::byte* elements, size_t count);
 
   const Plan& plan_;
