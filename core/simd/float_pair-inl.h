@@ -1,6 +1,6 @@
 // Arithmetic on unevaluated sums of two float32, for the few numbers of a position that need more
-// than 24 bits, compiled once for each instruction set. Half the operations that doubles would
-// take.
+// than 24 bits. It takes half the operations of double arithmetic. Compiled once for each
+// instruction set.
 
 #if defined(LOSSD_CORE_SIMD_FLOAT_PAIR_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_CORE_SIMD_FLOAT_PAIR_INL_H_
@@ -18,32 +18,32 @@
 HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 
-/// high + low, |low| being some units in the last place of `high` at most.
+/// high + low, where |low| is at most a few ulps of `high`.
 struct Pair {
-  // Written out, as Block's is: GCC's implicit ones on AArch64 are not compiled for the target.
+  // Explicit, as in Block: on AArch64, GCC does not compile the implicit ones for the target.
   HWY_INLINE Pair() {}  // NOLINT(modernize-use-equals-default)
   HWY_INLINE Pair(V high_part, V low_part) : high(high_part), low(low_part) {}
   V high;
   V low;
 };
 
-/// a + b and what rounding it lost (Knuth's TwoSum).
+/// a + b, and the error of rounding it (Knuth's TwoSum).
 HWY_INLINE Pair TwoSum(V a, V b) {
   const V sum = hn::Add(a, b);
   const V b_part = hn::Sub(sum, a);
   return {sum, hn::Add(hn::Sub(a, hn::Sub(sum, b_part)), hn::Sub(b, b_part))};
 }
 
-/// The same where |large| >= |small| (Dekker's).
+/// The same. REQUIRES: |large| >= |small| (Dekker's FastTwoSum).
 HWY_INLINE Pair FastTwoSum(V large, V small) {
   const V sum = hn::Add(large, small);
   return {sum, hn::Sub(small, hn::Sub(sum, large))};
 }
 
-/// The same for a, b >= 0.
+/// The same. REQUIRES: a, b >= 0.
 HWY_INLINE Pair SumOfPositive(V a, V b) { return FastTwoSum(hn::Max(a, b), hn::Min(a, b)); }
 
-/// a b within some 2^-47.
+/// a b, to within some 2^-47.
 HWY_INLINE Pair Product(V a, const Pair& b) {
   const V high = hn::Mul(a, b.high);
   return {high, FusedMulAdd(a, b.low, FusedMulAdd(a, b.high, hn::Neg(high)))};
@@ -54,7 +54,7 @@ HWY_INLINE Pair Product(const Pair& a, const Pair& b) {
   return product;
 }
 
-/// a / b rounded nearly once: within 0.51 ulp. `inverse` is 1 / b.high.
+/// a / b, almost correctly rounded: within 0.51 ulp. `inverse` is 1 / b.high.
 HWY_INLINE V Quotient(const Pair& a, const Pair& b, V inverse) {
   const V near = hn::Mul(a.high, inverse);
   const V minus = hn::Neg(near);
@@ -62,12 +62,13 @@ HWY_INLINE V Quotient(const Pair& a, const Pair& b, V inverse) {
   return FusedMulAdd(rest, inverse, near);
 }
 
-// ln 2 in two parts: 13 bits, so that multiples up to 2^11 are exact, and the rest.
+// ln 2 in two parts: the first has 13 bits, so that its multiples up to 2^11 are exact; the second
+// is the rest.
 constexpr float kLn2High = 0.693115234375F;
 constexpr float kLn2Low = 3.19461849e-05F;
 
-/// (e^r - 1 - r) / r^2 for |r| <= 0.3467: of degree 4, by a minimax fit of e^r's relative error,
-/// which is 2^-28.0 with coefficients in float32.
+/// (e^r - 1 - r) / r^2 for |r| <= 0.3467: a polynomial of degree 4, a minimax fit to the relative
+/// error of e^r, which is 2^-28.0 with coefficients in float32.
 HWY_INLINE V ExpCurve(V r) {
   const D d;
   const V square = hn::Mul(r, r);
@@ -77,7 +78,7 @@ HWY_INLINE V ExpCurve(V r) {
   return FusedMulAdd(curve, square, low);
 }
 
-/// e^-r / kExpFactor for the r of max = k ln 2 + r, within 2^-26; k as NearestExponent gives it.
+/// e^-r / kExpFactor within 2^-26, where max = k ln 2 + r and k is as from NearestExponent.
 HWY_INLINE Pair InverseMantissa(V max, V k) {
   const D d;
   const V one = hn::Set(d, 1.0F);
@@ -95,8 +96,8 @@ HWY_INLINE Pair InverseMantissa(V max, V k) {
                  {hn::Set(d, kInverseHigh), hn::Set(d, kInverseLow)});
 }
 
-/// (log(1 + x) - x) / x^2 over 1 + x from sqrt(1/2) to sqrt(2): a fit of degree 9 whose error is
-/// below 2^-30 of the logarithm.
+/// (log(1 + x) - x) / x^2 for 1 + x from sqrt(1/2) to sqrt(2): a polynomial of degree 9, whose
+/// error is below 2^-30 of the logarithm.
 HWY_INLINE V LogCurve(V x) {
   const D d;
   const V x2 = hn::Mul(x, x);
@@ -111,10 +112,10 @@ HWY_INLINE V LogCurve(V x) {
   return FusedMulAdd(FusedMulAdd(c89, x4, middle), x4, low);
 }
 
-/// log(1 + x) for x >= 0, within 2^-25.5 of itself, and 1 + x.
+/// log(1 + x) for x >= 0, with a relative error within 2^-25.5; stores 1 + x in *one_plus.
 ///
-/// 1 + x = 2^k (1 + f); where k = 0 the logarithm is taken of x itself, so that no bit of a small
-/// one is lost.
+/// 1 + x = 2^k (1 + f). If k = 0, the logarithm is taken of x itself, so that a small x loses no
+/// bits.
 HWY_INLINE Pair LogOnePlus(const Pair& x, Pair* one_plus) {
   const D d;
   const DI di;
@@ -132,7 +133,7 @@ HWY_INLINE Pair LogOnePlus(const Pair& x, Pair* one_plus) {
   const V f = hn::IfThenElse(near, x.high, hn::Sub(reduced, one));
   const V f_low = hn::IfThenElse(near, x.low, hn::Mul(one_plus->low, scale));
   const Pair result = FastTwoSum(hn::Mul(k, hn::Set(d, kLn2High)), f);
-  // The derivative 1 / (1 + f) of the logarithm as 1 - f.
+  // 1 - f approximates 1 / (1 + f), the derivative of the logarithm.
   const V slope = FusedMulAdd(hn::Neg(f_low), f, f_low);
   const V rest = FusedMulAdd(k, hn::Set(d, kLn2Low), hn::Add(result.low, slope));
   return {result.high, FusedMulAdd(LogCurve(f), hn::Mul(f, f), rest)};

@@ -2,12 +2,12 @@
 // instruction set.
 //
 // exp(x) is never taken of a difference x - max, whose rounding alone would cost 40 ulp at 80.
-// Instead each x is split by itself, x = n (ln 2 / 8) + r, which is exact enough for |x| <= 1200,
-// and the result is kept as a mantissa times 2^(k - k_ref + 61) with k = floor(n / 8): exponent
-// pairs, as in the two-pass softmax of Dukhan and Ablavatski (arXiv 2001.04438), with the second of
-// the pair shared by a row. The reference need not be the row's maximum, so a row is summed in the
-// pass that finds the maximum: the offset of 61 leaves room for 43 above the reference and 128
-// below it.
+// Instead each x is reduced by itself, x = n (ln 2 / 8) + r, which is exact enough for |x| <= 1200.
+// The result is kept as a mantissa times 2^(k - k_ref + 61) with k = floor(n / 8). Such exponent
+// pairs are those of the two-pass softmax of Dukhan and Ablavatski (arXiv 2001.04438), except that
+// a row shares the second of the pair. The reference need not be the row's maximum, so the pass
+// that finds the maximum also sums the row: the offset of 61 leaves room for 43 above the reference
+// and 128 below it.
 
 #if defined(LOSSD_CORE_SIMD_FLOAT_VEC_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_CORE_SIMD_FLOAT_VEC_INL_H_
@@ -35,14 +35,14 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 constexpr size_t kBlock = 16;  ///< Virtual lanes.
 constexpr int32_t kScaleExponent = 61;
-constexpr float kHeadroom = 43.0F;  ///< How far above its reference a logit may lie.
-constexpr float kDepth = 128.0F;    ///< Below it by more, a logit counts as lying there.
+constexpr float kHeadroom = 43.0F;  ///< How far a logit may lie above its reference.
+constexpr float kDepth = 128.0F;  ///< A logit further below its reference counts as this far below.
 constexpr float kMagic =
     12582912.0F;  ///< 1.5 x 2^23: adding it leaves the nearest integer in the low bits.
 constexpr float kLog2E = 1.44269504F;
 constexpr float kStepsPerLn2 = 0x1.715476p+3F;  ///< 8 / ln 2
-// ln 2 / 8 in two parts: 9 bits, so that multiples up to 2^15 are exact, and the rest, which
-// float32 happens to hold with 30 bits.
+// ln 2 / 8 in two parts: the first has 9 bits, so that its multiples up to 2^15 are exact; the
+// second is the rest, which float32 happens to hold to 30 bits.
 constexpr float kStepHigh = 0x1.63p-4F;
 constexpr float kStepLow = -0x1.bd0106p-16F;
 
@@ -53,8 +53,8 @@ constexpr size_t kLanes = hn::MaxLanes(D());
 constexpr size_t kParts = kBlock / kLanes;
 static_assert(kBlock % kLanes == 0);
 
-// Targets without a fused multiply-add: correct, and slow. Highway is asked: releases differ in
-// their targets, and one that a list here forgot would give other bits.
+// Targets without a fused multiply-add are correct, but slow. Highway tells which they are: its
+// releases differ in their targets, and a target missing from a list here would give other bits.
 #undef LOSSD_NO_FMA
 #if HWY_NATIVE_FMA
 #define LOSSD_NO_FMA 0
@@ -62,7 +62,7 @@ static_assert(kBlock % kLanes == 0);
 #define LOSSD_NO_FMA 1
 #endif
 
-/// a b + c with one rounding, on every target: some need the library's fma for it.
+/// a b + c with one rounding, on every target. Some targets need the library's fma for it.
 HWY_INLINE V FusedMulAdd(V a, V b, V c) {
 #if LOSSD_NO_FMA
   const D d;
@@ -81,12 +81,12 @@ HWY_INLINE V FusedMulAdd(V a, V b, V c) {
 
 /// Sixteen logits, padded with -inf beyond the row's end.
 struct Block {
-  // Written out, so that it is compiled for the target: GCC's implicit one on AArch64 is not.
+  // Explicit, because on AArch64 GCC does not compile the implicit one for the target.
   HWY_INLINE Block() {}  // NOLINT(modernize-use-equals-default)
   V parts[kParts];
 };
 
-/// One vector of elements of type T, widened exactly.
+/// Loads one vector of elements of type T, widened exactly.
 HWY_INLINE V LoadVector(const float* from) { return hn::LoadU(D(), from); }
 HWY_INLINE V LoadVector(const BFloat16* from) {
   const hn::Rebind<uint16_t, D> d16;
@@ -107,8 +107,8 @@ HWY_INLINE V LoadVector(const Float16* from) {
 #endif
 }
 
-/// Rounds a vector of finite values to T, nearest even, -0 becoming +0, and stores it; with
-/// kStream by a streaming store, which needs the vector's own alignment.
+/// Rounds a vector of finite values to T, to nearest even, and stores it; -0 becomes +0. kStream
+/// asks for a non-temporal store, which needs the vector's own alignment.
 template <bool kStream = false>
 HWY_INLINE void StoreVector(V v, float* to) {
   // Adding +0 turns -0 into +0.
@@ -120,18 +120,18 @@ HWY_INLINE void StoreVector(V v, float* to) {
   }
 }
 
-/// Sixteen-bit results: -0 becomes +0.
+/// Stores 16-bit results; -0 becomes +0.
 template <bool kStream, class D16, typename V16>
 HWY_INLINE void StoreHalves(D16 d16, V16 bits, uint16_t* to) {
   const auto cleared = hn::IfThenZeroElse(hn::Eq(bits, hn::Set(d16, uint16_t{0x8000})), bits);
-  // Highway streams 16 bytes at least.
+  // Highway's Stream writes at least 16 bytes.
   if constexpr (kStream && hn::MaxLanes(d16) * sizeof(uint16_t) >= 16) {
     hn::Stream(cleared, d16, to);
   } else {
     hn::StoreU(cleared, d16, to);
   }
 }
-/// The upper halves of the results are bfloat16, rounded to nearest even.
+/// Rounds to bfloat16, to nearest even; the result is in the upper half of each lane.
 HWY_INLINE hn::Vec<DI> RoundedToUpper(V v) {
   const DI di;
   const auto bits = hn::BitCast(di, v);
@@ -162,8 +162,8 @@ HWY_INLINE void StoreVector(V v, Float16* to) {
 #endif
 }
 
-/// The same for vectors that lie next to each other. Those of bfloat16 are packed by two: 0.95 of
-/// the time of a call with gradient.
+/// As StoreVector, for adjacent vectors. Packs bfloat16 vectors in pairs, with which a call with
+/// gradient took 0.95 of the time.
 template <bool kStream, size_t kCount, typename T>
 HWY_INLINE void StoreVectors(const V (&v)[kCount], T* to) {
 #if HWY_TARGET != HWY_SCALAR
@@ -185,7 +185,7 @@ inline float LowestOf(const float* /*type*/) { return -std::numeric_limits<float
 inline BFloat16 LowestOf(const BFloat16* /*type*/) { return {0xFF80}; }
 inline Float16 LowestOf(const Float16* /*type*/) { return {0xFC00}; }
 
-/// Fewer than sixteen, the rest -inf; nothing beyond them is read.
+/// Loads fewer than sixteen elements, and reads nothing beyond them; the rest is -inf.
 template <typename T>
 HWY_INLINE Block LoadPartial(const T* x, size_t count) {
   Block block;
@@ -208,7 +208,7 @@ HWY_INLINE Block LoadPartial(const T* x, size_t count) {
   return block;
 }
 
-/// Fewer than sixteen; nothing beyond them is written.
+/// Stores fewer than sixteen elements, and writes nothing beyond them.
 template <typename T>
 HWY_INLINE void StorePartial(const Block& block, size_t count, T* to) {
   HWY_ALIGN T lanes[kBlock];
@@ -216,13 +216,13 @@ HWY_INLINE void StorePartial(const Block& block, size_t count, T* to) {
   std::memcpy(to, lanes, count * sizeof(T));
 }
 
-/// By j, the bits of 2^(j / 8) kExpFactor, less the exponent field of 1 and j in the bits that
-/// n's own shift leaves there.
+/// At index j: the bits of 2^(j / 8) kExpFactor, minus the exponent field of 1, and minus j at the
+/// bits to which PowerOfSteps shifts the low bits of n.
 alignas(64) constexpr int32_t kStepBits[kBlock] = {
     0x0B3A3E, 0x07D424, 0x059202, 0x048E45, 0x04E5BE, 0x06B7DA, 0x0A26DE, 0x0F5829,
     0x0B3A3E, 0x07D424, 0x059202, 0x048E45, 0x04E5BE, 0x06B7DA, 0x0A26DE, 0x0F5829};
 
-/// 2^(n / 8) times the factor, out of n + 8 x 127 in the low bits of `shifted`.
+/// 2^(n / 8) kExpFactor, for n + 8 x 127 in the low bits of `shifted`.
 HWY_INLINE V PowerOfSteps(V shifted) {
   const DI di;
   const auto bits = hn::BitCast(di, shifted);
@@ -231,7 +231,7 @@ HWY_INLINE V PowerOfSteps(V shifted) {
 #elif HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
   const decltype(bits) mantissa{_mm512_permutexvar_epi32(bits.raw, hn::Load(di, kStepBits).raw)};
 #elif HWY_ARCH_ARM_A64 && HWY_NATIVE_FMA
-  static_assert(kLanes == 4);  // NEON, of which later releases of Highway have several targets.
+  static_assert(kLanes == 4);  // NEON; later releases of Highway have several NEON targets.
   const hn::Repartition<uint8_t, DI> d8;
   const auto step = hn::And(bits, hn::Set(di, 7));
   const auto at =
@@ -248,25 +248,25 @@ HWY_INLINE V PowerOfSteps(V shifted) {
   return hn::BitCast(D(), hn::Add(hn::ShiftLeft<20>(bits), mantissa));
 }
 
-/// x, but not below `floor`; NaN stays NaN, which Highway's Max promises on no machine.
+/// x, but not below `floor`. NaN stays NaN, which Highway's Max promises on no machine.
 HWY_INLINE V ClampBelow(V x, V floor) {
 #if HWY_ARCH_X86 && !LOSSD_NO_FMA
-  // The instruction gives its second operand where one is NaN.
+  // The instruction returns its second operand if either is NaN.
   return hn::Max(floor, x);
 #else
   return hn::IfThenElse(hn::Lt(x, floor), floor, x);
 #endif
 }
 
-/// exp(x) 2^(61 - k_ref) kExpFactor for x from reference - 128 to reference + 43; what lies lower
-/// counts as reference - 128, which no result can tell from 0. NaN gives NaN.
+/// exp(x) 2^(61 - k_ref) kExpFactor for x from reference - 128 to reference + 43. A lower x counts
+/// as reference - 128, which no result can tell from 0. NaN gives NaN.
 class ScaledExp {
  public:
   /// `exponent` is k_ref, the integer nearest to reference / ln 2 or next to it.
   ScaledExp(float reference, int32_t exponent)
       : floor_(hn::Set(D(), reference - kDepth)),
         magic_(hn::Set(D(), kMagic + static_cast<float>(8 * (kBiasedScale - exponent)))) {}
-  /// A reference of its own for each lane; the exponents as NearestExponent gives them.
+  /// Each lane has its own reference; the exponents are as from NearestExponent.
   ScaledExp(V reference, V exponent)
       : floor_(hn::Sub(reference, hn::Set(D(), kDepth))),
         magic_(hn::Sub(hn::Set(D(), kMagic + static_cast<float>(8 * kBiasedScale)),
@@ -279,8 +279,8 @@ class ScaledExp {
     return hn::Sub(FusedMulAdd(x, hn::Set(D(), kLog2E), magic), magic);
   }
 
-  // Several vectors go through each step together: one by one, their chains of dependent operations
-  // fill the processor's schedulers, and took 1.3 times as long on Zen 3.
+  // Takes each step for several vectors together. One by one, their chains of dependent operations
+  // fill the processor's schedulers, which took 1.3 times as long on Zen 3.
   template <size_t kCount>
   HWY_INLINE void Apply(V (&x)[kCount]) const {
     V power[kCount];
@@ -288,15 +288,15 @@ class ScaledExp {
     for (size_t i = 0; i < kCount; ++i) x[i] = FusedMulAdd(x[i], power[i], power[i]);
   }
 
-  /// The same in two parts, neither of which has been rounded to the other's precision: the result
-  /// is power (1 + x), where |x| stays below 0.0443.
+  /// As Apply, but with the result in two parts: it is power (1 + x), with |x| below 0.0443.
+  /// Neither part is rounded to the precision of the other.
   template <size_t kCount>
   HWY_INLINE void Split(V (&x)[kCount], V (&power)[kCount]) const {
     for (size_t i = 0; i < kCount; ++i) Reduce(&x[i], &power[i]);
     FinishAll(x);
   }
 
-  /// As Apply, with a reference for each part: x[i] takes that of part i % kParts.
+  /// As Apply, with a reference for each part: x[i] uses that of part i % kParts.
   template <size_t kCount>
   static HWY_INLINE void ApplyParts(const ScaledExp (&parts)[kParts], V (&x)[kCount]) {
     V power[kCount];
@@ -305,7 +305,7 @@ class ScaledExp {
     for (size_t i = 0; i < kCount; ++i) x[i] = FusedMulAdd(x[i], power[i], power[i]);
   }
 
-  /// As Apply, times `factor`, which is another rounding, also where the result is subnormal.
+  /// As Apply, times `factor`: one rounding more, also if the result is subnormal.
   template <size_t kCount>
   HWY_INLINE void ApplyTimes(V factor, V (&x)[kCount]) const {
     V power[kCount];
@@ -318,7 +318,7 @@ class ScaledExp {
   /// The exponent field of 2^61.
   static constexpr int32_t kBiasedScale = kScaleExponent + 127;
 
-  /// x becomes r; `power` 2^(n / 8 - k_ref + 61).
+  /// Turns x into r; sets `power` to 2^(n / 8 - k_ref + 61) kExpFactor.
   HWY_INLINE void Reduce(V* x, V* power) const {
     const D d;
     const V clamped = ClampBelow(*x, floor_);
@@ -334,8 +334,8 @@ class ScaledExp {
     for (size_t i = 0; i < kCount; i += kTogether) Finish<kTogether>(&x[i]);
   }
 
-  /// r becomes exp(r) - 1 for |r| <= 0.0434: by a polynomial of degree 3, minimax with
-  /// coefficients in float32 and a factor of its own. Its relative error is 0.317 2^-24.
+  /// Turns r into exp(r) - 1 for |r| <= 0.0434: a polynomial of degree 3, minimax with coefficients
+  /// in float32 and a factor of its own (see kExpFactor). Its relative error is 0.317 2^-24.
   template <size_t kCount>
   HWY_INLINE static void Finish(V* x) {
     const D d;

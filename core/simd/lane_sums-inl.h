@@ -1,4 +1,4 @@
-// Sixteen virtual float32 lanes in double, and sums by lane, compiled once for each instruction
+// Sixteen virtual float32 lanes in double, and sums by lane. Compiled once for each instruction
 // set.
 
 #if defined(LOSSD_CORE_SIMD_LANE_SUMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -18,9 +18,9 @@ namespace lossd::HWY_NAMESPACE {
 
 using WideHalf = hn::CappedTag<double, kLanes == 1 ? 1 : kLanes / 2>;
 
-/// The lanes of one vector of float32 in double; without use for `high` where there is one lane.
+/// The lanes of one float32 vector in double. `high` is unused if there is only one lane.
 struct Halves {
-  // Written out, as Block's is: GCC's implicit ones on AArch64 are not compiled for the target.
+  // Explicit, as in Block: on AArch64, GCC does not compile the implicit ones for the target.
   HWY_INLINE Halves() {}  // NOLINT(modernize-use-equals-default)
   HWY_INLINE Halves(hn::Vec<WideHalf> low_lanes, hn::Vec<WideHalf> high_lanes)
       : low(low_lanes), high(high_lanes) {}
@@ -34,7 +34,7 @@ HWY_INLINE Halves LoadHalves(const double* from) {
   const WideHalf d;
   return {hn::LoadU(d, from), hn::LoadU(d, from + (kLanes > 1 ? kLanes / 2 : 0))};
 }
-/// `to` is aligned for vectors.
+/// REQUIRES: `to` is aligned for vectors.
 HWY_INLINE void StoreHalves(const Halves& v, double* to) {
   const WideHalf d;
   hn::Store(v.low, d, to);
@@ -55,7 +55,7 @@ HWY_INLINE Halves WidenLanes(V v) {
 #endif
 }
 
-/// Each lane rounded to float32.
+/// Rounds each lane to float32.
 HWY_INLINE V NarrowLanes(const Halves& v) {
 #if LOSSD_NO_FMA
   HWY_ALIGN double wide[kLanes];
@@ -78,14 +78,14 @@ HWY_INLINE Halves operator-(const Halves& a, const Halves& b) {
 HWY_INLINE Halves operator*(const Halves& a, const Halves& b) {
   return {hn::Mul(a.low, b.low), hn::Mul(a.high, b.high)};
 }
-/// 0 where `mask` is 0, else v.
+/// 0 where `mask` is 0, else `v`.
 HWY_INLINE Halves ZeroWhereZero(const Halves& mask, const Halves& v) {
   const auto zero = hn::Zero(WideHalf());
   return {hn::IfThenZeroElse(hn::Eq(mask.low, zero), v.low),
           hn::IfThenZeroElse(hn::Eq(mask.high, zero), v.high)};
 }
 
-/// A fixed tree over the virtual lanes.
+/// Adds the virtual lanes in a fixed tree.
 HWY_INLINE double AddLanes(double (&lanes)[kBlock]) {
   for (size_t width = kBlock / 2; width > 0; width /= 2) {
     for (size_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
@@ -93,8 +93,8 @@ HWY_INLINE double AddLanes(double (&lanes)[kBlock]) {
   return lanes[0];
 }
 
-/// Sixteen sums in double. Adding two terms in float32 first took a tenth less time, and losses to
-/// 2.10 ulp, once in some millions of the rows of tail_accuracy_test.
+/// Sixteen sums in double. Adding two terms in float32 first took a tenth less time, but then
+/// losses were off by up to 2.10 ulp, once in some millions of the rows of tail_accuracy_test.
 class LaneSums {
  public:
   HWY_INLINE LaneSums() {
@@ -105,7 +105,7 @@ class LaneSums {
   HWY_INLINE void Add(size_t p, V v) { Add(p, WidenLanes(v)); }
   HWY_INLINE void Add(size_t p, const Halves& v) { sums_[p] = sums_[p] + v; }
 
-  /// `to` is aligned for vectors.
+  /// REQUIRES: `to` is aligned for vectors.
   HWY_INLINE void StoreTo(double* to) const {
     for (size_t p = 0; p < kParts; ++p) {
       lossd::HWY_NAMESPACE::StoreHalves(sums_[p], to + p * kLanes);

@@ -1,5 +1,5 @@
-// exp and log1p of our own, in plain IEEE double operations without fused ones, so that every
-// machine computes the same bits.
+// Our own exp and log1p, in plain IEEE double operations and none fused, so that every machine
+// computes the same bits.
 #ifndef LOSSD_CORE_SIMD_MATH_H_
 #define LOSSD_CORE_SIMD_MATH_H_
 
@@ -8,11 +8,11 @@
 
 namespace lossd {
 
-/// e^x for x <= 0 (-inf gives 0), within 1 ulp; results below the normal range are rounded once
-/// more.
+/// e^x 2^kScale for x <= 0, within 1 ulp; -inf gives 0. Results below the normal range are rounded
+/// once more.
 ///
-/// x = k ln 2 + r with |r| <= ln 2 / 2; e^r by its Taylor series to degree 13 (remainder under
-/// 2^-57); ln 2 is split so that k times its upper part is exact (Cody and Waite).
+/// x = k ln 2 + r with |r| <= ln 2 / 2. e^r is taken by its Taylor series to degree 13 (remainder
+/// under 2^-57). ln 2 is split so that k times its upper part is exact (Cody and Waite).
 template <int kScale = 0>
 [[gnu::always_inline]] inline double ExpNonPositive(double x) {
   constexpr double kLog2E = 0x1.71547652b82fep+0;
@@ -37,9 +37,9 @@ template <int kScale = 0>
   q = q * r + 1.0 / 6.0;
   q = q * r + 0.5;
   const double mantissa = 1.0 + (r + r * r * q);
-  // 2^k in two factors, each a normal number: only the second multiplication may round. All integer
-  // steps are such that compilers find vector instructions for them, AVX2 included: k is read off
-  // the rounding constant's low bits, and the shift is of a positive number.
+  // 2^k is two factors, each a normal number, so that only the second multiplication may round.
+  // Compilers find vector instructions, also for AVX2, for all integer steps: k is read from the
+  // low bits that the rounding constant leaves, and the shift is of a positive number.
   const uint64_t exponent =
       std::bit_cast<uint64_t>(shifted) - std::bit_cast<uint64_t>(kRound) + kScale + 4096;
   const uint64_t half = exponent >> 1U;
@@ -47,7 +47,7 @@ template <int kScale = 0>
   return mantissa * power(half) * power(exponent - half);
 }
 
-/// e^x 2^-k for the integer k nearest to x / ln 2, or next to it.
+/// e^x 2^-k, where k is the integer nearest to x / ln 2, or next to it.
 [[gnu::always_inline]] inline double ExpMantissa(double x, double k) {
   constexpr double kLn2Hi = 0x1.62e42fee00000p-1;
   constexpr double kLn2Lo = 0x1.a39ef35793c76p-33;
@@ -56,20 +56,20 @@ template <int kScale = 0>
 
 /// log(1 + x) for x >= 0, within 1 ulp.
 ///
-/// 1 + x = 2^k f with f in [sqrt(1/2), sqrt(2)); log f = 2 atanh(s) with s = g / (2 + g), g = f -
-/// 1, by the minimax polynomial that fdlibm's e_log.c and s_log1p.c use (error under 2^-58); what
-/// rounding 1 + x lost comes back as a first-order term.
+/// 1 + x = 2^k f with f in [sqrt(1/2), sqrt(2)). With g = f - 1 and s = g / (2 + g), log f = 2
+/// atanh(s), by the minimax polynomial of fdlibm's e_log.c and s_log1p.c (error under 2^-58). A
+/// first-order term restores what rounding 1 + x lost.
 [[gnu::always_inline]] inline double Log1pNonNegative(double x) {
   constexpr double kLn2Hi = 6.93147180369123816490e-01;
   constexpr double kLn2Lo = 1.90821492927058770002e-10;
-  // Without branches, so that loops over many x become vector code.
+  // No branches, so that compilers vectorize loops over many x.
   const double u = 1.0 + x;
   const bool far = x >= 0.41421356237309503;
   const double lost = (x >= 1.0 ? 1.0 - (u - x) : x - (u - 1.0)) / u;
   const auto bits = std::bit_cast<uint64_t>(u);
   const auto f = std::bit_cast<double>((bits & 0xFFFFFFFFFFFFFU) | (uint64_t{1023} << 52U));
   const bool upper = f >= 1.4142135623730951;
-  // The biased exponent as a double: put below the leading bit of 2^52.
+  // Converts the biased exponent to double: puts it into the low bits of 2^52.
   const double biased = std::bit_cast<double>((bits >> 52U) | (uint64_t{0x433} << 52U)) - 0x1p52;
   const double k = far ? biased - (upper ? 1022.0 : 1023.0) : 0.0;
   const double g = far ? (upper ? 0.5 * f : f) - 1.0 : x;

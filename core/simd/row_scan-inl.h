@@ -1,4 +1,4 @@
-// Going over a row: asking for what comes, finding a logit; compiled once for each instruction set.
+// Going over a row: prefetching, and finding a logit. Compiled once for each instruction set.
 
 #if defined(LOSSD_CORE_SIMD_ROW_SCAN_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_CORE_SIMD_ROW_SCAN_INL_H_
@@ -17,24 +17,24 @@
 HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 
-constexpr size_t kChunk = 4 * kBlock;  ///< Evaluated together.
-constexpr size_t kAhead = 4096;        ///< Bytes that are asked for before they are needed.
+constexpr size_t kChunk = 4 * kBlock;  ///< Classes evaluated together.
+constexpr size_t kAhead = 4096;        ///< Prefetch distance in bytes.
 
-/// Asks for what lies kAhead bytes beyond so many elements: the processor's own prefetchers stop at
-/// pages. Such a request never faults, wherever it points.
+/// Prefetches kElements elements at kAhead bytes beyond `elements`, because hardware prefetchers
+/// stop at pages. A prefetch never faults, whatever its address.
 template <size_t kElements, typename T>
 HWY_INLINE void PrefetchAhead(const T* elements) {
   const auto* ahead = reinterpret_cast<const std::byte*>(elements) + kAhead;
   for (size_t line = 0; line < kElements * sizeof(T); line += 64) hwy::Prefetch(ahead + line);
 }
 
-/// First index of `logit` from `begin` on; `classes` where there is none.
+/// The first index of `logit` from `begin` on; `classes` if there is none.
 template <typename T>
 HWY_INLINE size_t FindFrom(const T* x, size_t begin, size_t classes, float logit) {
   const D d;
   const V wanted = hn::Set(d, logit);
   size_t i = begin;
-  // Whole chunks that do not hold it, then block by block.
+  // Skips whole chunks without it, then searches block by block.
   for (; i + kChunk <= classes; i += kChunk) {
     auto any = hn::Eq(LoadVector(x + i), wanted);
     for (size_t j = kLanes; j < kChunk; j += kLanes) {

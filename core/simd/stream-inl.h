@@ -1,4 +1,4 @@
-// Memory written past the caches, compiled once for each instruction set.
+// Non-temporal stores, which bypass the caches; compiled once for each instruction set.
 
 #if defined(LOSSD_CORE_SIMD_STREAM_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_CORE_SIMD_STREAM_INL_H_
@@ -19,15 +19,16 @@ HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// Elements until `to` lies on a cache line; `count` where it never does.
+/// The number of elements, at most `count`, before `to` reaches a cache line; `count` if it never
+/// does.
 template <typename T>
 size_t ElementsToLine(const T* to, size_t count) {
   const size_t bytes = (64 - reinterpret_cast<uintptr_t>(to) % 64) % 64;
   return bytes % sizeof(T) == 0 ? std::min(count, bytes / sizeof(T)) : count;
 }
 
-/// Moves a run by streaming stores of 16 bytes: of partly written cache lines too, which took half
-/// the time of ordinary stores at (2,1000,60,65).
+/// Copies a run by non-temporal stores of 16 bytes, also to partly written cache lines, which took
+/// half the time of ordinary stores at (2,1000,60,65).
 template <typename T>
 HWY_INLINE void StreamRun(const T* from, size_t count, T* to) {
   constexpr size_t kSize = HWY_TARGET == HWY_SCALAR ? 1 : 16 / sizeof(T);

@@ -1,5 +1,4 @@
-// Transposing elements of 2, 4 or 8 bytes, whatever they stand for, compiled once for each
-// instruction set.
+// Transposes elements of 2, 4 or 8 bytes of any type; compiled once for each instruction set.
 
 #if defined(LOSSD_CORE_SIMD_TRANSPOSE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_CORE_SIMD_TRANSPOSE_INL_H_
@@ -25,8 +24,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 template <typename T>
 inline constexpr size_t kTransposed = HWY_TARGET == HWY_SCALAR ? 1 : 16 / sizeof(T);
 
-/// As many rows as a vector has lanes, to as many columns. Interleaving the first half of the rows
-/// with the second is a perfect shuffle of all elements; log2(rows) of them transpose.
+/// Transposes a block of as many rows as a vector has lanes. Interleaving the first half of the
+/// rows with the second is a perfect shuffle of all elements; log2(rows) shuffles transpose them.
 template <typename T>
 HWY_INLINE void TransposeBlock(const T* from, size_t from_step, T* to, size_t to_step) {
   constexpr size_t kSize = kTransposed<T>;
@@ -49,8 +48,8 @@ HWY_INLINE void TransposeBlock(const T* from, size_t from_step, T* to, size_t to
   }
 }
 
-/// Calls block(begin) for blocks of kSize; the last begins early where a block does not fill it.
-/// REQUIRES: count >= kSize.
+/// Calls block(begin) for blocks of kSize. If `count` is no multiple of kSize, the last block
+/// begins early and overlaps the one before. REQUIRES: count >= kSize.
 template <size_t kSize, typename Block>
 HWY_INLINE void ForBlocks(size_t count, const Block& block) {
   for (size_t next = 0; next < count; next += kSize) {
@@ -58,8 +57,8 @@ HWY_INLINE void ForBlocks(size_t count, const Block& block) {
   }
 }
 
-/// [rows, columns], `from_step` elements apart, to [columns, rows], `to_step` apart. Rows of `from`
-/// are read one after the other.
+/// Transposes [rows, columns], with `from_step` elements from row to row, into [columns, rows],
+/// with `to_step`. The rows of `from` are read one after the other.
 template <typename T>
 HWY_INLINE void Transpose(const T* from, size_t rows, size_t columns, size_t from_step, T* to,
                           size_t to_step) {
@@ -79,15 +78,16 @@ HWY_INLINE void Transpose(const T* from, size_t rows, size_t columns, size_t fro
   });
 }
 
-/// Classes far apart, [classes, count] with `step` from one to the next, to rows, [count, classes]
-/// with `row_step`.
+/// Transposes classes far apart, [classes, count] with `step` from class to class, into rows,
+/// [count, classes] with `row_step` from row to row.
 template <typename T>
 HWY_INLINE void GatherRows(const T* from, size_t step, size_t classes, size_t count, T* rows,
                            size_t row_step) {
   constexpr size_t kSize = kTransposed<T>;
   constexpr size_t kLine = 64 / sizeof(T);
-  // Each class lies on another page, where no prefetcher of the processor's goes. Not many of them:
-  // a power of two apart they fall on the same sets of the caches. Asking never faults.
+  // Each class lies on another page, which no hardware prefetcher reaches. Few classes are
+  // prefetched, because classes a power of two apart fall on the same sets of the caches. A
+  // prefetch never faults.
   constexpr size_t kClassesAhead = 8;
   if (classes < kSize || count < kSize) {
     return Transpose(from, classes, count, step, rows, row_step);
@@ -104,7 +104,8 @@ HWY_INLINE void GatherRows(const T* from, size_t step, size_t classes, size_t co
   });
 }
 
-/// The way back, class by class, so that lines are filled before others are begun.
+/// The reverse of GatherRows, class by class, so that cache lines are filled before others are
+/// begun.
 template <typename T>
 HWY_INLINE void ScatterRows(const T* rows, size_t row_step, size_t classes, size_t count,
                             bool stream, T* to, size_t step) {
