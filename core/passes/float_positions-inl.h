@@ -1,5 +1,5 @@
-// The numbers of a tile's positions, from sums of exponentials to losses and factors, compiled once
-// for each instruction set.
+// Computes the numbers of a tile's positions, from sums of exponentials to losses and factors.
+// Compiled once for each instruction set.
 
 #if defined(LOSSD_CORE_PASSES_FLOAT_POSITIONS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_CORE_PASSES_FLOAT_POSITIONS_INL_H_
@@ -20,37 +20,37 @@
 HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 
-/// Positions of a tile that go through each step together: so few that what is known of them stays
+/// Positions of a tile that go through each step together. They are so few that their numbers stay
 /// in a first-level cache beside the tile.
 constexpr size_t kShare = 64;
 static_assert(kShare % kGroup == 0 && kTilePositions % kGroup == 0);
 
-/// Pairs of a share's positions.
+/// Pairs for the positions of a share.
 struct PairLanes {
   HWY_ALIGN float high[kShare];
   HWY_ALIGN float low[kShare];
 };
 
-/// What is found out about positions [begin, begin + count) of a tile on the way to their losses
-/// and gradients, in loops of their own: one loop over all of it would be a single chain of
-/// dependent operations, too long for a processor to look ahead to the next vector.
+/// The numbers of positions [begin, begin + count) of a tile on the way to their losses and
+/// gradients. Each step is a loop of its own: a single loop would be one chain of dependent
+/// operations, too long for a processor to look ahead to the next vector.
 ///
-/// Tails are kept times 2^61. One below 2^-40 beside a label that is the maximum is itself the
-/// loss; it keeps its scale until the last step, where alone it may become subnormal.
+/// Tails are kept times 2^61. A tail below 2^-40 is itself the loss if the label is the maximum. It
+/// keeps its scale until the last step, the only one where it may become subnormal.
 struct TileNumbers {
   size_t begin;
   size_t count;  ///< Whole groups.
   HWY_ALIGN float max[kShare];
-  HWY_ALIGN float exponent[kShare];  ///< Of exp(max), as NearestExponent gives it.
-  PairLanes sum;       ///< Of the exponentials but the maximum's, as ScaledExp gives them.
-  PairLanes mantissa;  ///< exp(-max) times a power of two.
-  PairLanes tail;      ///< Sum of the exponentials but the maximum's over exp(max), times 2^61.
-  PairLanes norm;      ///< 1 + tail
-  PairLanes log;       ///< log(1 + tail)
+  HWY_ALIGN float exponent[kShare];  ///< The exponent of exp(max), as from NearestExponent.
+  PairLanes sum;                     ///< The exponentials but the maximum's, as from ScaledExp.
+  PairLanes mantissa;                ///< exp(-max) / kExpFactor times a power of two.
+  PairLanes tail;  ///< Sum of the exponentials but the maximum's over exp(max), times 2^61.
+  PairLanes norm;  ///< 1 + tail
+  PairLanes log;   ///< log(1 + tail)
   HWY_ALIGN float weight[kShare];
   HWY_ALIGN float logit[kShare];        ///< The label's.
-  HWY_ALIGN float exponential[kShare];  ///< The label's, as ScaledExp gives it.
-  HWY_ALIGN float factor[kShare];       ///< What the exponentials are to be multiplied by.
+  HWY_ALIGN float exponential[kShare];  ///< The label's, as from ScaledExp.
+  HWY_ALIGN float factor[kShare];       ///< Multiplies the exponentials.
   HWY_ALIGN float entry[kShare];        ///< The gradient of the label's logit.
 };
 
@@ -88,7 +88,7 @@ HWY_INLINE void FindLogs(TileNumbers* numbers) {
   }
 }
 
-/// -l_y and log-sum-exp of one vector of positions, in double.
+/// Stores -l_y and log-sum-exp of one vector of positions, in double.
 HWY_INLINE void StoreLogs(const TileNumbers& numbers, const Pair& negative_log, V unit, size_t at,
                           FloatTile* tile) {
   HWY_ALIGN float high[kLanes];
@@ -115,7 +115,7 @@ HWY_INLINE void FindLosses(const TileNumbers& numbers, FloatTile* tile) {
     const V logit = hn::Load(d, numbers.logit + at);
     const Pair below = TwoSum(hn::Load(d, numbers.max + at), hn::Neg(logit));
     Pair loss = SumOfPositive(below.high, log.high);
-    // A logit of -inf: what infinity lost is NaN.
+    // If the logit is -inf, the rounding error of the infinite loss is NaN: drop it.
     loss.low = hn::IfThenElseZero(hn::Lt(loss.high, infinity),
                                   hn::Add(loss.low, hn::Add(below.low, log.low)));
     const auto tiny = hn::And(IsTiny(tail), hn::Eq(below.high, hn::Zero(d)));
@@ -134,8 +134,7 @@ HWY_INLINE void FindLosses(const TileNumbers& numbers, FloatTile* tile) {
   }
 }
 
-/// What a position's gradient is multiplied by, weight and scale: 0 without a label, whatever the
-/// scale.
+/// The factor of a position's gradient, weight times scale; 0 without a label, whatever the scale.
 HWY_INLINE Pair OwnFactor(const FloatTile& tile, const TileNumbers& numbers, size_t at) {
   const D d;
   const V weight = hn::Load(d, numbers.weight + at);
@@ -147,8 +146,9 @@ HWY_INLINE Pair OwnFactor(const FloatTile& tile, const TileNumbers& numbers, siz
   return {hn::IfThenZeroElse(absent, high), hn::IfThenZeroElse(absent, low)};
 }
 
-/// The factor of each lane and the label's own entry: minus the sum of the others, to which the
-/// maximum's own term is no part of the tail, so that nothing cancels.
+/// Finds the factor of each lane, and the label's own entry: minus the sum of the others. If the
+/// label is the maximum, that sum is the tail, of which the maximum's own term is no part, so that
+/// nothing cancels.
 HWY_INLINE void FindFactors(const FloatTile& tile, TileNumbers* numbers) {
   const D d;
   const V one = hn::Set(d, 1.0F);
@@ -159,7 +159,8 @@ HWY_INLINE void FindFactors(const FloatTile& tile, TileNumbers* numbers) {
     const Pair tail = LoadPair(numbers->tail, at);
     const V inverse = hn::Div(one, norm.high);
     const V factor = Quotient(Product(own, mantissa), norm, inverse);
-    // One that vanishes beside a weight that does not is not to look like a weight of 0.
+    // A factor that underflows to 0, while weight times scale is not 0, must not look like a weight
+    // of 0.
     const V scaled = hn::Mul(factor, TailUnit());
     const auto lost = hn::AndNot(hn::Eq(own.high, hn::Zero(d)), hn::Eq(scaled, hn::Zero(d)));
     const V least = hn::Set(d, std::numeric_limits<float>::denorm_min());
@@ -181,7 +182,7 @@ HWY_INLINE void FindFactors(const FloatTile& tile, TileNumbers* numbers) {
   }
 }
 
-/// Which lanes the passes serve: no NaN; maximum, weight and factor in range.
+/// Finds the lanes that these passes serve: no NaN, and maximum, weight and factor in range.
 HWY_INLINE void FindGood(const TileNumbers& numbers, FloatTile* tile) {
   const D d;
   std::fill_n(tile->good + numbers.begin, numbers.count, true);
@@ -189,7 +190,7 @@ HWY_INLINE void FindGood(const TileNumbers& numbers, FloatTile* tile) {
   const V least = hn::Set(d, static_cast<float>(kLeastFactor));
   const V greatest = hn::Set(d, static_cast<float>(kGreatestFactor));
   for (size_t at = 0; at < numbers.count; at += kLanes) {
-    // NaN at class 0 is its own maximum; elsewhere it is in the tail.
+    // A NaN at class 0 is taken for the maximum; elsewhere it is in the tail.
     const V first = hn::Load(d, tile->logits + numbers.begin + at);
     const V tail = hn::Load(d, numbers.tail.high + at);
     auto good = hn::And(hn::Eq(first, first), hn::Eq(tail, tail));

@@ -1,10 +1,10 @@
-// What a row adds up to in float32 arithmetic, compiled once for each instruction set.
+// The sums of a row in float32 arithmetic, compiled once for each instruction set.
 //
-// A row is read from memory once: the pass that finds the maximum already sums the exponentials,
-// relative to a reference that the row's first 64 logits give. On a Zen 3 with AVX2, one thread, 64
+// A row is read from memory once: the pass that finds the maximum also sums the exponentials,
+// relative to a reference from the row's first 64 logits. On a Zen 3 with AVX2, one thread, 64
 // million logits in rows of 8,192 and of 128,256, this took 0.80 and 0.75 of the time of a maximum
-// pass over blocks of 16 KiB followed by their sum, and 0.79 and 0.68 of a maximum pass over the
-// row.
+// pass over blocks of 16 KiB followed by their sum, and 0.79 and 0.68 of that of a maximum pass
+// over the row.
 
 #if defined(LOSSD_CORE_PASSES_FLOAT_ROW_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_CORE_PASSES_FLOAT_ROW_INL_H_
@@ -30,38 +30,39 @@
 HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 
-constexpr size_t kSpan = 16 * kChunk;  ///< Classes whose sum and maximum are kept apart.
-constexpr float kRange = 1024.0F;      ///< Greatest |maximum| that is served here.
+constexpr size_t kSpan = 16 * kChunk;  ///< Classes that have a sum and a maximum of their own.
+constexpr float kRange = 1024.0F;      ///< Largest |maximum| that these passes serve.
 
-/// Sums of a span of classes, by virtual lanes.
+/// Sums of a span of classes, by virtual lane.
 struct SpanSum {
   HWY_ALIGN double lanes[kBlock];
   HWY_ALIGN float maxima[kBlock];
   float max;
 };
 
-/// A companion accumulates further sums in the same pass: AddSpan(begin, end, top) is called once
-/// for each span, in order, while the span lies in the first-level cache. `top` is the maximum so
-/// far, if not far below 0. This one accumulates nothing.
+/// A companion computes further sums in the same pass: AddSpan(begin, end, top) is called once for
+/// each span, in order, while the span is in the first-level cache. `top` is the maximum so far,
+/// but at least -kRange. NoCompanion computes nothing.
 struct NoCompanion {
   HWY_INLINE void AddSpan(size_t /*begin*/, size_t /*end*/, float /*top*/) {}
 };
 
-/// One row of storage type T: Begin, Sum, Finish. Each is for all rows that are analyzed together
-/// before the next: what comes before and after a row's sum are chains of dependent operations, and
-/// those of several rows overlap.
+/// One row of storage type T: Begin, Sum, Finish. Each step is taken for all rows that are analyzed
+/// together before the next step. The operations before and after a row's sum are chains of
+/// dependent ones, and the chains of several rows overlap.
 template <typename T, typename Companion>
 class FloatRow {
  public:
   HWY_INLINE FloatRow() {}  // NOLINT(modernize-use-equals-default): as Block's.
 
-  /// `kept`, if not null, gets the exponentials; then the row is one span.
+  /// `kept`, if not null, gets the exponentials; the row is one span then.
   HWY_INLINE void Begin(const T* x, size_t classes, float* kept, Companion* companion) {
     x_ = x;
     classes_ = classes;
     kept_ = kept;
     companion_ = companion;
-    // Not by std::fill, of which GCC makes a string instruction: 3 % of a row of 1,000 classes.
+    // Not std::fill, which GCC turns into a string instruction that took 3 % of a row of 1,000
+    // classes.
     const LaneSums none;
     none.StoreTo(total_);
     none.StoreTo(best_.lanes);
@@ -69,7 +70,7 @@ class FloatRow {
     SetReference(MaxOfFirst());
   }
 
-  /// Sums all spans, as far as the maximum is not out of range.
+  /// Sums all spans; stops if the maximum is out of range.
   HWY_INLINE void Sum() {
     for (size_t begin = 0; begin < classes_; begin += kSpan) {
       SpanSum span = SumAll(begin);
@@ -83,8 +84,8 @@ class FloatRow {
       }
       companion_->AddSpan(begin, std::min(begin + kSpan, classes_),
                           std::max({span.max, best_.max, -kRange}));
-      // The span that holds the maximum stays out of the total, so that the maximum can be left out
-      // of few terms and not be subtracted from many.
+      // The span with the maximum stays out of the total, so that the maximum is left out of few
+      // terms, not subtracted from many.
       if (span.max > best_.max) {
         AddToTotal(best_);
         best_ = span;
@@ -95,7 +96,7 @@ class FloatRow {
     }
   }
 
-  /// Not in range where a logit is NaN or the maximum is out of range.
+  /// Not in range if a logit is NaN or the maximum is out of range.
   HWY_INLINE RowSum Finish() const {
     RowSum sum;
     if (!(std::abs(best_.max) <= kRange)) return sum;
@@ -107,7 +108,7 @@ class FloatRow {
     return sum;
   }
 
-  /// Lowest index of the maximum. REQUIRES: that Finish found the row in range.
+  /// The lowest index of the maximum. REQUIRES: Finish found the row in range.
   [[nodiscard]] size_t FindMaximum() const {
     return FindFrom(x_, best_begin_, classes_, best_.max);
   }
@@ -115,7 +116,8 @@ class FloatRow {
  private:
   static constexpr size_t kNone = std::numeric_limits<size_t>::max();
 
-  /// Of the row's first chunk, within the range; whatever it may be where a logit is NaN.
+  /// The maximum of the row's first chunk, clamped to the range; any number in it if a logit is
+  /// NaN.
   HWY_INLINE V MaxOfFirst() const {
     const D d;
     V max = hn::Set(d, -kRange);
@@ -133,7 +135,7 @@ class FloatRow {
     exponent_ = hn::GetLane(hn::ConvertTo(DI(), exponent));
   }
 
-  /// A new reference; scaling by a power of two rounds nothing that could matter.
+  /// Sets a new reference. Scaling by a power of two rounds nothing that could matter.
   void Rescale(float reference) {
     const int32_t before = exponent_;
     SetReference(hn::Set(D(), reference));
@@ -159,7 +161,7 @@ class FloatRow {
     return kept_ == nullptr ? SumSpan<false>(begin, kNone) : SumSpan<true>(begin, kNone);
   }
 
-  /// The span from `begin`, leaving class `without` out of the sum.
+  /// Sums the span from `begin`, without class `without`.
   template <bool kKeep>
   HWY_INLINE SpanSum SumSpan(size_t begin, size_t without) const {
     const D d;
@@ -190,9 +192,10 @@ class FloatRow {
     return span;
   }
 
-  /// Adds the exponentials of part p of a chunk, its vectors lying a block apart. Each is power
-  /// (1 + x): powers are added in pairs in float32, what x adds to them, less than 0.0443 of it, in
-  /// float32 too, and both in double. An exponential itself is never rounded.
+  /// Adds the exponentials of part p of a chunk, whose vectors lie a block apart. Each exponential
+  /// is power (1 + x). The powers are added in pairs in float32. The products x power, less than
+  /// 0.0443 of the powers, are added in float32 too, and both sums in double. An exponential itself
+  /// is never rounded.
   template <bool kKeep>
   HWY_INLINE void AddChunk(const ScaledExp& exp, size_t begin, size_t p, V (&x)[4],
                            LaneSums* sums) const {
@@ -211,7 +214,7 @@ class FloatRow {
     sums->Add(p, rest);
   }
 
-  /// A chunk that may reach beyond the row's end or hold the class to leave out.
+  /// Adds a chunk that may reach beyond the row's end or contain the class to leave out.
   template <bool kKeep>
   HWY_INLINE void AddWithCare(size_t begin, size_t without, LaneSums* sums, V* max) const {
     const D d;
@@ -238,16 +241,16 @@ class FloatRow {
     for (size_t p = 0; p < kParts; ++p) block->parts[p] = hn::Load(d, lanes + p * kLanes);
   }
 
-  /// As a row's sum adds it.
+  /// The exponential as a row's sum adds it.
   HWY_INLINE float ExponentialOf(float x) const {
     V e[1] = {hn::Set(D(), x)};
     exp_.Apply(e);
     return hn::GetLane(e[0]);
   }
 
-  /// The sum of all exponentials but one of the maximum's. Which class has it takes no search where
-  /// the others weigh more: its lane is enough, and what rounding it in a pair lost is little
-  /// beside them.
+  /// The sum of all exponentials but one of the maximum's. If the others weigh more, the maximum's
+  /// class need not be searched for: its lane is enough, and the rounding error of its pair is
+  /// small beside the others.
   HWY_INLINE double SumOfOthers() const {
     const size_t lane = LaneOfMaximum();
     HWY_ALIGN double lanes[kBlock];
@@ -271,8 +274,8 @@ class FloatRow {
     return lane;
   }
 
-  /// The four classes that were added up with the maximum are added up again without it, so that
-  /// its partner in a pair has all its bits; where the remainder is tiny, the whole span is.
+  /// Sums again, without the maximum, the four classes that were added with it, so that its partner
+  /// in a pair has all its bits. If the remainder is tiny, sums the whole span again.
   HWY_NOINLINE double SumWithoutMaximum(double own) const {
     const size_t at = FindMaximum();
     const size_t first = best_begin_ + (at - best_begin_) / kChunk * kChunk + at % kBlock;
@@ -288,7 +291,8 @@ class FloatRow {
     return AddLanes(lanes);
   }
 
-  /// What a chunk's classes first, first + 16, ... add to their lane, leaving out class `without`.
+  /// The sum that a chunk's classes first, first + 16, ... add to their lane, without class
+  /// `without`.
   HWY_INLINE double SumOfFour(size_t first, size_t without) const {
     V x[4];
     for (size_t j = 0; j < 4; ++j) {

@@ -1,6 +1,6 @@
-// Tiles of few classes, sixteen positions at a time, one in each lane, compiled once for each
-// instruction set: no lane is wasted on two classes, and what a position costs beside its classes
-// is shared by all lanes.
+// Tiles of few classes: sixteen positions at a time, one in each lane. Compiled once for each
+// instruction set. Two classes waste no lane this way, and all lanes share the cost of a position
+// beside its classes.
 
 #if defined(LOSSD_CORE_PASSES_FLOAT_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_CORE_PASSES_FLOAT_TILE_INL_H_
@@ -27,7 +27,7 @@ namespace lossd::HWY_NAMESPACE {
 
 static_assert(kBlock == kGroup);
 
-/// The maxima of sixteen lanes over [classes, step] and their lowest indices.
+/// The maxima of sixteen lanes over [classes, step], and their lowest indices.
 HWY_INLINE void FindMaxima(const float* from, size_t classes, size_t step, V (&top)[kParts],
                            V (&argmax)[kParts]) {
   const D d;
@@ -47,7 +47,7 @@ HWY_INLINE void FindMaxima(const float* from, size_t classes, size_t step, V (&t
   }
 }
 
-/// The maximum of each lane, its index and exponent.
+/// Finds the maximum of each lane, its index and exponent.
 HWY_INLINE void FindGroupMaxima(FloatTile* tile, size_t group, TileNumbers* numbers) {
   const D d;
   V top[kParts];
@@ -62,9 +62,10 @@ HWY_INLINE void FindGroupMaxima(FloatTile* tile, size_t group, TileNumbers* numb
   }
 }
 
-/// Adds exponentials of kClasses classes from logits at `offset` on, but for the first maximum's,
-/// which stays out of the tail so that a tiny remainder keeps all its bits; with kKeep the tile's
-/// gradients get them all. All parts together, so that the chains of dependent operations are many.
+/// Adds the exponentials of kClasses classes, from the logits at `offset` on. The first maximum's
+/// stays out of the tail, so that a tiny remainder keeps all its bits. With kKeep the tile's
+/// gradients get all exponentials. All parts go together, which makes many independent chains of
+/// operations.
 template <bool kKeep, size_t kClasses>
 HWY_INLINE void AddExponentials(const ScaledExp (&exp)[kParts], const V (&argmax)[kParts],
                                 size_t offset, FloatTile* tile, V* index, LaneSums* tail) {
@@ -83,7 +84,7 @@ HWY_INLINE void AddExponentials(const ScaledExp (&exp)[kParts], const V (&argmax
   }
 }
 
-/// Sums in double as pairs of float32.
+/// Splits sums in double into pairs of float32.
 HWY_INLINE void SplitSums(const double* sums, float* high, float* low) {
 #if HWY_TARGET == HWY_SCALAR
   high[0] = static_cast<float>(sums[0]);
@@ -100,7 +101,7 @@ HWY_INLINE void SplitSums(const double* sums, float* high, float* low) {
 #endif
 }
 
-/// The tail of each lane; with kKeep the tile's gradients get the exponentials.
+/// Sums the tail of each lane. With kKeep the tile's gradients get the exponentials.
 template <bool kKeep>
 HWY_INLINE void SumGroup(FloatTile* tile, size_t group, TileNumbers* numbers) {
   const D d;
@@ -131,8 +132,8 @@ HWY_INLINE void SumGroup(FloatTile* tile, size_t group, TileNumbers* numbers) {
   }
 }
 
-/// Asks for what the next tile will be read from, a part of it with each group: all of it at once
-/// would be more than a processor can wait for. Asking never faults.
+/// Prefetches what the next tile will be read from, a part of it with each group: all of it at once
+/// would be more than a processor can wait for. A prefetch never faults.
 HWY_INLINE void AskAhead(const FloatTile& tile, size_t group) {
   const size_t groups = tile.step / kGroup;
   for (const TileAhead& ahead : tile.ahead) {
@@ -145,7 +146,7 @@ HWY_INLINE void AskAhead(const FloatTile& tile, size_t group) {
   }
 }
 
-/// The maxima and tails of the share that begins with numbers->begin.
+/// Finds the maxima and tails of the share that begins at numbers->begin.
 template <bool kKeep>
 HWY_INLINE void SumShare(FloatTile* tile, TileNumbers* numbers) {
   numbers->count = std::min(kShare, tile->step - numbers->begin);
@@ -156,7 +157,7 @@ HWY_INLINE void SumShare(FloatTile* tile, TileNumbers* numbers) {
   }
 }
 
-/// What the labels choose, one position at a time.
+/// Picks the labels' logits and exponentials, one position at a time.
 HWY_INLINE void PickByLabel(const FloatTile& tile, TileNumbers* numbers) {
   const int32_t* labels = tile.labels + numbers->begin;
   for (size_t i = 0; i < numbers->count; ++i) {
@@ -167,8 +168,8 @@ HWY_INLINE void PickByLabel(const FloatTile& tile, TileNumbers* numbers) {
   }
 }
 
-/// The same by a vector of positions at a time, which looks at every class: 0.93 of the time of
-/// whole tiles with two classes, 1.02 with ten.
+/// The same for a vector of positions at a time, which looks at every class. It took 0.93 of the
+/// time of whole tiles with two classes, 1.02 with ten.
 HWY_INLINE void SelectByLabel(const FloatTile& tile, TileNumbers* numbers) {
   const D d;
   for (size_t at = 0; at < numbers->count; at += kLanes) {
@@ -191,7 +192,7 @@ HWY_INLINE void SelectByLabel(const FloatTile& tile, TileNumbers* numbers) {
   }
 }
 
-/// The labels' logits, exponentials and weights.
+/// Gathers the labels' logits, exponentials and weights.
 HWY_INLINE void GatherByLabel(const FloatTile& tile, TileNumbers* numbers) {
   constexpr size_t kFew = 6;
   if (tile.classes <= kFew) {
@@ -207,8 +208,8 @@ HWY_INLINE void GatherByLabel(const FloatTile& tile, TileNumbers* numbers) {
   }
 }
 
-/// Adds the losses exactly, where all are 0 or of magnitudes from 2^-29 to 2^16: each is cut into a
-/// multiple of 2^-28 and one of 2^-52, of which doubles hold the sums of 256.
+/// Adds the losses exactly, if all are 0 or of magnitudes from 2^-29 to 2^16. Each loss is split
+/// into a multiple of 2^-28 and one of 2^-52; doubles hold the sums of 256 of these exactly.
 HWY_INLINE void SumLosses(FloatTile* tile) {
   const hn::CappedTag<double, 8> d;
   const hn::Rebind<float, decltype(d)> narrow;
@@ -240,7 +241,7 @@ HWY_INLINE void SumLosses(FloatTile* tile) {
   tile->loss_units = units;
 }
 
-/// Multiplies the exponentials by each lane's factor and puts the labels' own entries in.
+/// Multiplies the exponentials by each lane's factor, and inserts the labels' own entries.
 HWY_INLINE void FindGradients(const TileNumbers& numbers, FloatTile* tile) {
   const D d;
   for (size_t at = 0; at < numbers.count; at += kLanes) {
@@ -258,7 +259,8 @@ HWY_INLINE void FindGradients(const TileNumbers& numbers, FloatTile* tile) {
   }
 }
 
-/// The gradient of a maximum that is not the label's, from the tail, in lanes where that is small.
+/// Takes the gradient of a maximum that is not the label's from the tail, in lanes with a small
+/// tail.
 inline HWY_NOINLINE void StoreNearOnes(const TileNumbers& numbers, size_t at, FloatTile* tile) {
   for (size_t i = at; i < at + kLanes; ++i) {
     const size_t to = numbers.begin + i;
@@ -274,7 +276,7 @@ inline HWY_NOINLINE void StoreNearOnes(const TileNumbers& numbers, size_t at, Fl
   }
 }
 
-/// Finds those lanes: few, where the model is sure and wrong.
+/// Finds the lanes for StoreNearOnes. They are few: the model is sure there, and wrong.
 HWY_INLINE void FindNearOnes(const TileNumbers& numbers, FloatTile* tile) {
   const D d;
   const V small = hn::Set(d, static_cast<float>(kSmallTail / kExponentialScale));

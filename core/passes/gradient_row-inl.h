@@ -1,4 +1,4 @@
-// A row of gradients on its way to memory, compiled once for each instruction set.
+// Writes a row of gradients to memory; compiled once for each instruction set.
 
 #if defined(LOSSD_CORE_PASSES_GRADIENT_ROW_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_CORE_PASSES_GRADIENT_ROW_INL_H_
@@ -19,7 +19,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 
-/// Writes what `Source` makes for each class, but for some entries that are given. A source has
+/// Writes the values that `Source` makes for the classes, except for given entries. A source has
 ///   template <size_t kCount> void Make(size_t begin, V (&)[kCount]) const: classes from `begin`,
 ///   Block MakePartial(size_t begin, size_t count) const: fewer than sixteen of them,
 /// finite float32 values that are yet to be rounded to storage type T.
@@ -28,9 +28,9 @@ class GradientRow {
  public:
   GradientRow(const Source& source, T* to) : source_(source), to_(to) {}
 
-  /// With `stream` whole cache lines go past the caches. The entries are put into their lines
-  /// before those are written: a store behind a streaming one waited for memory, which took most of
-  /// the time of rows of 150 classes and a third of rows of 1,000.
+  /// With `stream`, non-temporal stores write whole cache lines. The entries are put into their
+  /// lines before these are written: an ordinary store after a non-temporal one waited for memory,
+  /// which took most of the time of rows of 150 classes and a third of the time of rows of 1,000.
   HWY_INLINE void Write(size_t classes, bool stream, const GradientEntries& entries) const {
     const size_t head = stream ? ElementsToLine(to_, classes) : classes;
     const size_t lines_end = head + (classes - head) / kLine * kLine;
@@ -38,7 +38,7 @@ class GradientRow {
     size_t done = head;
     for (size_t i = 0; i < entries.count; ++i) {
       const size_t at = entries.at[i];
-      // Entries come in the order of classes; two may share a line.
+      // Entries are in the order of their classes; two may share a line.
       if (at < done || at >= lines_end) continue;
       const size_t line = head + (at - head) / kLine * kLine;
       Lines(done, line);
@@ -57,7 +57,7 @@ class GradientRow {
  private:
   static constexpr size_t kLine = 64 / sizeof(T);
 
-  /// Classes [begin, end), by blocks with plain stores.
+  /// Writes classes [begin, end) by ordinary stores.
   HWY_INLINE void Plain(size_t begin, size_t end) const {
     size_t i = begin;
     for (; i + 4 * kLanes <= end; i += 4 * kLanes) Store<false, 4>(i);
@@ -65,8 +65,8 @@ class GradientRow {
     if (i < end) StorePartial(source_.MakePartial(i, end - i), end - i, to_ + i);
   }
 
-  /// Classes [begin, end) by streaming stores of whole cache lines. REQUIRES: to + begin lies on a
-  /// line and end - begin is a multiple of a line.
+  /// Writes classes [begin, end) by non-temporal stores of whole cache lines. REQUIRES: to_ + begin
+  /// is at the start of a line, and end - begin is a multiple of a line.
   HWY_INLINE void Lines(size_t begin, size_t end) const {
     constexpr size_t kVectors = kLine / kLanes;
     size_t i = begin;
@@ -76,7 +76,7 @@ class GradientRow {
     for (; i < end; i += kLine) Store<true, kVectors>(i);
   }
 
-  /// The line from `begin`, with the entries that lie in it.
+  /// Writes the line from `begin`, with the entries in it.
   HWY_INLINE void LineWith(size_t begin, const GradientEntries& entries) const {
     HWY_ALIGN T line[kLine];
     for (size_t i = 0; i < kLine; i += kLanes) {
@@ -88,7 +88,7 @@ class GradientRow {
       const size_t at = entries.at[i];
       if (at >= begin && at < begin + kLine) line[at - begin] = Narrow<T>(entries.value[i]);
     }
-    // Rounded already: moved as they are.
+    // Already rounded, so moved as bytes.
     StreamRun(reinterpret_cast<const uint8_t*>(line), sizeof(line),
               reinterpret_cast<uint8_t*>(to_ + begin));
   }

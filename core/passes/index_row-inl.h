@@ -1,12 +1,12 @@
-// Rows of more than 64 classes whose mass lies on one, in float32 arithmetic, compiled once for
-// each instruction set.
+// Rows of more than 64 classes whose mass lies on one class, in float32 arithmetic; compiled once
+// for each instruction set.
 //
-// For the gradient, exponentials of up to 1,024 classes are kept where the first-level cache has
-// them: 0.92 of the time of computing them again with 1,000 classes, 0.88 with 70, on a Zen 3 with
-// AVX2 and two threads. Those of more classes are computed again: one thread, rows of 8,192 and
-// of 128,256 classes, with streaming stores that took 0.90 and 1.06 of the time of storing them in
-// the sum's pass and scaling them in place, and needs no second write; with plain stores 1.01 and
-// 1.13.
+// For the gradient, exponentials of up to 1,024 classes are kept, while the first-level cache has
+// them. This took 0.92 of the time of computing them again with 1,000 classes, 0.88 with 70, on a
+// Zen 3 with AVX2 and two threads. Exponentials of more classes are computed again, which needs no
+// second write. With one thread and rows of 8,192 and of 128,256 classes, this took 0.90 and 1.06
+// of the time of storing them in the sum's pass and scaling them in place, if stores are
+// non-temporal; with ordinary stores 1.01 and 1.13.
 
 #if defined(LOSSD_CORE_PASSES_INDEX_ROW_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_CORE_PASSES_INDEX_ROW_INL_H_
@@ -28,7 +28,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 
-/// factor exp(x_c): the gradient of a class index but for the label's own entry.
+/// factor exp(x_c): the gradient of a class index, except for the label's own entry.
 template <typename T>
 class IndexGradientSource {
  public:
@@ -53,7 +53,7 @@ class IndexGradientSource {
   V factor_;
 };
 
-/// The same from exponentials that the sum's pass has kept.
+/// The same from exponentials that the sum's pass kept.
 class KeptGradientSource {
  public:
   KeptGradientSource(const float* kept, float factor)
@@ -99,8 +99,8 @@ void AnalyzeFloatRows(const std::byte* const* rows, size_t count, size_t classes
     const T* x = reinterpret_cast<const T*>(rows[i]);
     float* to = kept == nullptr ? nullptr : kept + i * KeptStep(classes);
     parts[i].Begin(x, classes, to, &none);
-    // What Begin will read of the next rows, which most often follow: 0.95 of the time of waiting
-    // for it there.
+    // Prefetches what Begin will read of the next rows, which usually follow these: 0.95 of the
+    // time of waiting for it there.
     const auto* next = reinterpret_cast<const std::byte*>(x + count * classes);
     for (size_t at = 0; at < kChunk * sizeof(T); at += 64) hwy::Prefetch(next + at);
   }

@@ -1,5 +1,5 @@
-// The passes of each storage type of the logits, for the instruction set of this machine, each in a
-// file of its own. `float_target`: probabilities, if any, are float32 and not of the half type.
+// The passes for each storage type of the logits, on the instruction set of this machine. Each type
+// has a file of its own. `float_target`: probabilities, if any, are float32, not of the half type.
 #ifndef LOSSD_CORE_PASSES_KERNELS_BY_TYPE_H_
 #define LOSSD_CORE_PASSES_KERNELS_BY_TYPE_H_
 

@@ -1,4 +1,4 @@
-// The passes for float64 logits. A file of its own for each type: compilers take long over them.
+// The passes for float64 logits. Each type has its own file: compilers take long over it.
 #include "core/passes/kernels_by_type.h"
 #include "core/passes/row_kernels.h"
 #include "core/simd/row_targets.h"

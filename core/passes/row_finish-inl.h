@@ -1,5 +1,4 @@
-// From what rows add up to in float32 to what is known of them, compiled once for each instruction
-// set.
+// Turns the float32 sums of rows into stats; compiled once for each instruction set.
 
 #if defined(LOSSD_CORE_PASSES_ROW_FINISH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_CORE_PASSES_ROW_FINISH_INL_H_
@@ -20,7 +19,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 
-/// 2^n, 0 below the normal range. REQUIRES: n <= 1023.
+/// 2^n; 0 below the normal range. REQUIRES: n <= 1023.
 inline double PowerOfTwo(int32_t n) {
   if (n < -1022) return 0.0;
   return std::bit_cast<double>(static_cast<uint64_t>(n + 1023) << 52U);
@@ -31,15 +30,15 @@ inline int32_t ExponentOf(float x) {
   return static_cast<int32_t>((static_cast<double>(x) * 0x1.71547652b82fep+0 + kRound) - kRound);
 }
 
-/// What a row adds up to.
+/// The sums of a row.
 struct RowSum {
   bool in_range = false;
   float max = 0;
-  double rest = 1;       ///< Sum of the exponentials of all classes but one that has the maximum.
-  int32_t exponent = 0;  ///< The k that they are relative to, as ScaledExp is.
+  double rest = 1;       ///< Sum of the exponentials of all classes but one of the maximum.
+  int32_t exponent = 0;  ///< The k_ref of the exponentials (see ScaledExp).
 };
 
-/// From sums to stats, `kCount` rows side by side.
+/// Turns sums into stats, for kCount rows side by side.
 template <size_t kCount>
 HWY_INLINE void FinishRows(const RowSum (&sums)[kCount], FloatRowStats (&stats)[kCount]) {
   double max[kCount];

@@ -1,4 +1,4 @@
-// The choice of the passes by storage type; that of the instruction set is Highway's, at run time.
+// Chooses the passes by storage type. Highway chooses the instruction set, at run time.
 #include "core/passes/row_kernels.h"
 
 #include "core/passes/kernels_by_type.h"

@@ -1,11 +1,11 @@
-// Rows whose masses lie on many classes, smoothed class indices and probabilities, in float32
-// arithmetic with sums in double, compiled once for each instruction set.
+// Rows whose masses lie on many classes: smoothed class indices and probabilities. In float32
+// arithmetic with sums in double; compiled once for each instruction set.
 //
 // loss = sum_c m_c (max - x_c) + (sum_c m_c) log(1 + tail). The first sum is taken span by span,
-// each from the maximum so far, while its logits lie in the first-level cache: with top_s at span
-// s,
+// each relative to the maximum so far, while the span's logits are in the first-level cache. With
+// top_s that maximum at span s, and M_s the span's mass,
 //   sum_c m_c (max - x_c) = sum_s [sum_(c in s) m_c (top_s - x_c) + M_s (max - top_s)],
-// in which nothing cancels where masses are at least 0, M_s being the span's mass.
+// in which nothing cancels if masses are at least 0.
 
 #if defined(LOSSD_CORE_PASSES_SOFT_ROW_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_CORE_PASSES_SOFT_ROW_INL_H_
@@ -30,7 +30,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 
-/// The masses of classes, m_c = w_c (unsmoothed t_c + smooth), lane by lane, for probabilities of
+/// The masses of classes, m_c = w_c (unsmoothed t_c + smooth), by lane, for probabilities of
 /// storage type P.
 template <typename P>
 class Masses {
@@ -41,10 +41,10 @@ class Masses {
         unsmoothed_(source.unsmoothed),
         smooth_(source.smooth) {}
 
-  /// Whether all are the same, smooth.
+  /// Whether all masses are `smooth`.
   [[nodiscard]] HWY_INLINE bool Even() const { return t_ == nullptr && weight_ == nullptr; }
 
-  /// Those of one vector; `t` its probabilities, if there are any.
+  /// The masses of one vector of classes; `t` holds their probabilities, if there are any.
   HWY_INLINE Halves At(size_t begin, V t) const {
     Halves mass(smooth_);
     if (t_ != nullptr) mass = Halves(unsmoothed_) * WidenLanes(t) + mass;
@@ -55,7 +55,7 @@ class Masses {
     return At(begin, t_ == nullptr ? hn::Zero(D()) : LoadVector(t_ + begin));
   }
 
-  /// Fewer than sixteen; the rest is 0.
+  /// The masses of fewer than sixteen classes; the rest is 0.
   HWY_INLINE void Partial(size_t begin, size_t count, double (&to)[kBlock]) const {
     for (size_t i = 0; i < kBlock; ++i) to[i] = i < count ? One(begin + i) : 0.0;
   }
@@ -77,7 +77,7 @@ class Masses {
   double smooth_;
 };
 
-/// Adds up sum_c m_c (max - x_c) and sum_c m_c beside a row's exponentials, and finds the greatest
+/// Adds up sum_c m_c (max - x_c) and sum_c m_c beside a row's exponentials, and finds the largest
 /// probability.
 template <typename T, typename P>
 class MassSums {
@@ -89,7 +89,7 @@ class MassSums {
 
   HWY_INLINE void AddSpan(size_t begin, size_t end, float top) {
     if (top > top_) {
-      // What has been added lies deeper below the new top.
+      // The logits added so far lie deeper below the new top.
       const double lift = static_cast<double>(top) - static_cast<double>(top_);
       for (size_t i = 0; i < kBlock; ++i) below_[i] += mass_[i] * lift;
       top_ = top;
@@ -105,7 +105,7 @@ class MassSums {
     if (whole < end) AddPartial(whole, end - whole);
   }
 
-  /// REQUIRES: all spans were added.
+  /// REQUIRES: all spans have been added.
   void Finish(size_t classes, SoftRowStats* stats) {
     stats->below = AddLanes(below_);
     stats->total = AddLanes(mass_);
@@ -116,7 +116,7 @@ class MassSums {
   }
 
  private:
-  /// Masses that are all the same.
+  /// For masses that are all the same.
   HWY_INLINE void AddEven(size_t begin, size_t end) {
     const Halves top(static_cast<double>(top_));
     LaneSums below;
@@ -151,7 +151,7 @@ class MassSums {
           greatest = hn::Max(greatest, t);
         }
         const Halves mass = masses_.At(at, t);
-        // A zero mass counts nothing, even beside an infinite logit.
+        // A zero mass adds zero, even with an infinite logit.
         below.Add(p, ZeroWhereZero(mass, mass * (top - WidenLanes(LoadVector(x_ + at)))));
         sums.Add(p, mass);
       }

@@ -1,6 +1,6 @@
-// Tiles of few classes whose masses lie on many of them, smoothed class indices and probabilities,
-// compiled once for each instruction set. Exponentials are those of all tiles; masses and what they
-// are multiplied by are in double.
+// Tiles of few classes whose masses lie on many of them: smoothed class indices and probabilities.
+// Compiled once for each instruction set. Exponentials are those of all tiles; masses and their
+// factors are in double.
 
 #if defined(LOSSD_CORE_PASSES_SOFT_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_CORE_PASSES_SOFT_TILE_INL_H_
@@ -24,10 +24,10 @@
 HWY_BEFORE_NAMESPACE();
 namespace lossd::HWY_NAMESPACE {
 
-/// Facts about the positions of a share, beside TileNumbers.
+/// The numbers of a share's positions beside TileNumbers.
 struct SoftNumbers {
   HWY_ALIGN double below[kShare];       ///< Sum of m_c (max - x_c) without a label's own mass.
-  HWY_ALIGN double spread[kShare];      ///< Sum of those masses.
+  HWY_ALIGN double spread[kShare];      ///< Sum of the masses in `below`.
   HWY_ALIGN double own[kShare];         ///< A label's own mass; 0 with probabilities.
   HWY_ALIGN double top_mass[kShare];    ///< Spread mass of the class that holds the maximum.
   HWY_ALIGN double label_mass[kShare];  ///< Spread mass of the label's class.
@@ -36,7 +36,7 @@ struct SoftNumbers {
   HWY_ALIGN float top_entry[kShare];    ///< The gradient of the maximum.
 };
 
-/// The spread mass of one class, in one vector of positions.
+/// The spread mass of one class, for one vector of positions.
 template <bool kProbabilities>
 HWY_INLINE Halves SpreadMass(const FloatTile& tile, size_t c, size_t at) {
   Halves mass(tile.smooth);
@@ -71,7 +71,7 @@ HWY_INLINE void SumTileMasses(const FloatTile& tile, const TileNumbers& numbers,
         continue;
       }
       const Halves mass = SpreadMass<kProbabilities>(tile, c, at);
-      // A zero mass counts nothing, even beside an infinite logit.
+      // A zero mass adds zero, even with an infinite logit.
       below = below + ZeroWhereZero(mass, mass * depth);
       if (kProbabilities) spread = spread + mass;
     }
@@ -92,7 +92,7 @@ HWY_INLINE void FindTargetMaxima(const TileNumbers& numbers, FloatTile* tile) {
   }
 }
 
-/// What labels and maxima choose, one position at a time.
+/// Gathers the masses that labels and maxima choose, one position at a time.
 template <bool kProbabilities>
 HWY_INLINE void GatherMasses(const FloatTile& tile, const TileNumbers& numbers, SoftNumbers* soft) {
   for (size_t i = 0; i < numbers.count; ++i) {
@@ -108,8 +108,8 @@ HWY_INLINE void GatherMasses(const FloatTile& tile, const TileNumbers& numbers, 
   }
 }
 
-/// Losses, and with kGradient factors and entries. Plain loops, of which compilers make vectors;
-/// `numbers->weight` and `factor` get what FindGood judges.
+/// Finds losses, and with kGradient factors and entries. Plain loops, which compilers vectorize.
+/// Sets `numbers->weight` and `factor` for FindGood to check.
 template <bool kGradient>
 HWY_INLINE void FindSoftLosses(TileNumbers* numbers, SoftNumbers* soft, FloatTile* tile) {
   const auto wide = [](const PairLanes& from, size_t i) {
@@ -119,7 +119,7 @@ HWY_INLINE void FindSoftLosses(TileNumbers* numbers, SoftNumbers* soft, FloatTil
     const size_t at = numbers->begin + i;
     const auto max = static_cast<double>(numbers->max[i]);
     const double tail = wide(numbers->tail, i) * kExponentialScale;
-    // Below, float32 may have lost bits of the logarithm, which is then the tail.
+    // Below 2^-40, float32 may have lost bits of the logarithm, which then equals the tail.
     const double log = tail < 0x1p-40 ? tail : wide(numbers->log, i);
     const double own = soft->own[i];
     const double below = max - static_cast<double>(numbers->logit[i]);
@@ -137,8 +137,8 @@ HWY_INLINE void FindSoftLosses(TileNumbers* numbers, SoftNumbers* soft, FloatTil
     const double factor = scale * total * wide(numbers->mantissa, i) / norm * kExponentialScale;
     soft->factor[i] = factor;
     numbers->factor[i] = static_cast<float>(factor);
-    // The maximum's p may be near 1, where an error of a unit in the last place is the greatest;
-    // 1 - p, from the tail, is then small and as exact.
+    // The maximum's p may be near 1, where an error of an ulp is largest; 1 - p, from the tail, is
+    // then small and as exact.
     const bool own_top = tile->labels[at] == tile->argmax[at];
     const double mass = soft->top_mass[i] + (own_top ? own : 0.0);
     const double top = scale * ((total - mass) - total * (tail / norm));
@@ -149,7 +149,7 @@ HWY_INLINE void FindSoftLosses(TileNumbers* numbers, SoftNumbers* soft, FloatTil
   }
 }
 
-/// factor exp(x_c) - scale m_c, and the entries that are known better.
+/// factor exp(x_c) - scale m_c, and the entries that are known more exactly.
 template <bool kProbabilities>
 HWY_INLINE void FindSoftGradients(const TileNumbers& numbers, const SoftNumbers& soft,
                                   FloatTile* tile) {

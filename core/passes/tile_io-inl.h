@@ -1,4 +1,4 @@
-// Tiles on their way from memory and back, for storage type T, compiled once for each instruction
+// Loads tiles from memory and stores them, for storage type T. Compiled once for each instruction
 // set.
 
 #if defined(LOSSD_CORE_PASSES_TILE_IO_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -38,7 +38,7 @@ HWY_INLINE void WidenRun(const T* from, size_t count, float* to) {
   }
 }
 
-/// Rounds a run of finite elements to T and writes it, with streaming stores where asked.
+/// Rounds a run of finite elements to T and writes it, by non-temporal stores if `stream`.
 template <typename T>
 HWY_INLINE void NarrowRun(const float* from, size_t count, bool stream, T* to) {
   if (std::is_same_v<T, float> && !stream) {
@@ -72,7 +72,7 @@ HWY_INLINE void NarrowRun(const float* from, size_t count, bool stream, T* to) {
   plain(count);
 }
 
-/// Two or three columns, a number that the compiler can make shuffles of.
+/// For one to three columns: the compiler makes shuffles of a constant number of them.
 template <size_t kColumns, bool kToTile, typename Row>
 HWY_INLINE void MoveNarrowRows(Row* rows, size_t count, float* tile, size_t step) {
   for (size_t i = 0; i < count; ++i) {
@@ -86,7 +86,7 @@ HWY_INLINE void MoveNarrowRows(Row* rows, size_t count, float* tile, size_t step
   }
 }
 
-/// Rows are read only with kToTile.
+/// Moves rows into the tile with kToTile, out of it without.
 template <bool kToTile, typename Row>
 HWY_INLINE void MoveRows(Row* rows, size_t count, size_t classes, float* tile, size_t step) {
   if (classes == 1) return MoveNarrowRows<1, kToTile>(rows, count, tile, step);
@@ -95,8 +95,8 @@ HWY_INLINE void MoveRows(Row* rows, size_t count, size_t classes, float* tile, s
   if constexpr (kToTile) {
     Transpose(rows, count, classes, classes, tile, step);
   } else {
-    // Columns of the tile are rows of memory; a whole number of fours, so that the rest is not
-    // moved one by one: lanes beyond `count` are not stored.
+    // Columns of the tile are rows in memory. Transposes four at a time and moves the others one by
+    // one, because lanes beyond `count` are not stored.
     const size_t whole = count / 4 * 4;
     for (size_t i = 0; i < whole; i += 4) {
       Transpose(tile + i, classes, 4, step, rows + i * classes, classes);
@@ -107,12 +107,12 @@ HWY_INLINE void MoveRows(Row* rows, size_t count, size_t classes, float* tile, s
   }
 }
 
-/// Whether plain loads and stores may be used there.
+/// Whether plain loads and stores may be used at `at`.
 inline bool IsAligned(const float* at) {
   return reinterpret_cast<uintptr_t>(at) % alignof(float) == 0;
 }
 
-/// Gathers elements of storage type T to `to`, [classes, step] of the tile; lanes beyond the
+/// Loads elements of storage type T into `to`, [classes, step] of the tile. Lanes beyond the
 /// layout's positions get zeros.
 template <typename T>
 HWY_INLINE void LoadLanes(const std::byte* from, const TileLayout& layout, FloatTile* tile,
@@ -150,7 +150,7 @@ void LoadTileTarget(const std::byte* from, const TileLayout& layout, FloatTile* 
   LoadLanes<P>(from, layout, tile, &tile->ahead[1], tile->targets);
 }
 
-/// Scatters the gradients of those lanes alone that are good.
+/// Stores the gradients of the good lanes only.
 template <typename T>
 void StoreGoodLanes(const TileLayout& layout, const FloatTile& tile, std::byte* to) {
   for (size_t i = 0; i < layout.count; ++i) {

@@ -1,11 +1,12 @@
 // One row in double arithmetic, compiled once for each instruction set: the loss and its gradients
-// for smoothing, probabilities, float64, and what the passes in float32 leave. What leaves double's
-// range here is found by what it gives, and evaluated again by core/rows/great_row.h.
+// for smoothing, probabilities, float64, and rows that the passes in float32 leave. A row that
+// leaves double's range here is recognized by its results, and core/rows/great_row.h evaluates it
+// again.
 //
-// Everything is computed in double in a fixed order over eight virtual lanes, without fused
-// operations but one, and rounded once at the end. For float64 input the differences x - max and
-// the sums carry their rounding errors along (TwoSum), which keeps the loss within 4 ulp. Loops run
-// over pieces of 512 classes, plain enough for the compiler to make vectors of.
+// Everything is computed in double in a fixed order over eight virtual lanes and rounded once at
+// the end. Only FusedProductPlus and FusedProductMinus use fused operations. For float64 input, the
+// differences x - max and the sums carry their rounding errors along (TwoSum), which keeps the loss
+// within 4 ulp. Loops run over pieces of 512 classes, plain enough for the compiler to vectorize.
 
 #if defined(LOSSD_CORE_PASSES_WIDE_ROW_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOSSD_CORE_PASSES_WIDE_ROW_INL_H_
@@ -40,7 +41,7 @@ using WideV = hn::Vec<WideD>;
 constexpr size_t kWideVector = hn::MaxLanes(WideD());
 constexpr size_t kWideParts = kWideLanes / kWideVector;
 
-/// What is kept beside a sum so that few roundings are lost.
+/// A sum, and beside it the sum of its rounding errors.
 struct Compensated {
   double sum = 0;
   double error = 0;
@@ -52,8 +53,8 @@ struct Compensated {
   }
 };
 
-/// Sum over eight lanes, item i going to lane i % 8, and a fixed tree at the end. With kExact the
-/// rounding errors are summed beside.
+/// A sum over eight lanes: item i goes to lane i % 8, and the lanes are added in a fixed order at
+/// the end. With kExact the rounding errors are summed too.
 template <bool kExact>
 class WideSum {
  public:
@@ -61,8 +62,8 @@ class WideSum {
     for (size_t p = 0; p < kWideParts; ++p) sums_[p] = errors_[p] = hn::Zero(WideD());
   }
 
-  /// Adds `count` values; all but the last call take a multiple of eight. Writes zeros behind the
-  /// last value, up to a multiple of eight.
+  /// Adds `count` values, and writes zeros after the last one, up to a multiple of eight. REQUIRES:
+  /// `count` is a multiple of eight in all calls but the last.
   HWY_INLINE void Add(double* values, size_t count) {
     const WideD d;
     const size_t whole = (count + kWideLanes - 1) / kWideLanes * kWideLanes;
@@ -94,7 +95,7 @@ class WideSum {
       top.Add(sums[i]);
       error += errors[i];
     }
-    // Infinities have no meaningful error.
+    // An infinite sum has no meaningful error.
     return std::isfinite(top.sum) ? top.sum + (top.error + error) : top.sum;
   }
 
@@ -135,8 +136,8 @@ HWY_INLINE void FusedProductPlus(double factor, double term, size_t count, doubl
   for (; i < count; ++i) p[i] = std::fma(factor, p[i], term);
 }
 
-/// m_c of a piece. A second rounding took a float64 gradient beyond 4e-16, once in a million
-/// problems.
+/// Fills in m_c of a piece. A second rounding took a float64 gradient beyond 4e-16, once in a
+/// million problems.
 template <typename P>
 HWY_INLINE void FillMasses(const MassSource& masses, size_t begin, size_t count, double* to) {
   if (masses.probabilities != nullptr) {
@@ -207,7 +208,7 @@ class WideRow {
     const double difference = x - max;
     const double result = ExpNonPositive<kWideExponent<T>>(difference);
     if constexpr (!kExact) return result;
-    // e^(d + error) = e^d (1 + error), the error being under an ulp of d.
+    // e^(d + error) = e^d (1 + error), where the error is below an ulp of d.
     const double back = difference - x;
     const double error = (x - (difference - back)) + (-max - back);
     const double corrected = result + result * error;
@@ -252,7 +253,7 @@ void ScaleWide(const double* exponentials, size_t classes, double factor, std::b
   });
 }
 
-/// p = factor p - m, rounded once: the second rounding would take float64 gradients beyond 4e-16,
+/// p = factor p - m, rounded once: a second rounding would take float64 gradients beyond 4e-16,
 /// once in some hundred million.
 HWY_INLINE void FusedProductMinus(double factor, const double* m, size_t count, double* p) {
   size_t i = 0;
@@ -266,12 +267,12 @@ HWY_INLINE void FusedProductMinus(double factor, const double* m, size_t count, 
   for (; i < count; ++i) p[i] = std::fma(factor, p[i], -m[i]);
 }
 
-/// Whether all are finite, of logits of float64; of narrower ones they are.
+/// Whether all values are finite, for float64 logits. For narrower logits they always are.
 template <typename T>
 HWY_INLINE bool AllFinite(const double* values, size_t count) {
   if constexpr (!WideRow<T>::kExact) return true;
-  // Adding one to an exponent field of ones alone carries into the sign. Plain integer steps, of
-  // which compilers make vectors.
+  // Adding one to an exponent field of all ones carries into the sign. Plain integer steps, which
+  // compilers vectorize.
   constexpr uint64_t kField = uint64_t{0x7FF} << 52U;
   uint64_t carries = 0;
   for (size_t i = 0; i < count; ++i) {
