@@ -1,4 +1,4 @@
-// Rows of cross-entropy: hard or soft targets, in tiles where classes are few.
+// Rows of cross-entropy with hard or soft targets, in tiles if classes are few.
 #ifndef LOSSD_CORE_ROWS_CROSS_ENTROPY_ROWS_H_
 #define LOSSD_CORE_ROWS_CROSS_ENTROPY_ROWS_H_
 
@@ -21,7 +21,8 @@
 
 namespace lossd {
 
-/// Few classes: tiles of positions, wherever their classes lie; what a tile leaves, by itself.
+/// Evaluates few classes in tiles of positions, contiguous or strided; positions that tiles do not
+/// serve are evaluated one by one.
 template <typename T, typename P, typename Evaluator>
 void EvaluateTiles(const RowContext& context, const Slab& slab, int64_t begin, int64_t end,
                    RowTotals* totals, Scratch* scratch) {
@@ -46,7 +47,7 @@ void EvaluateTiles(const RowContext& context, const Slab& slab, int64_t begin, i
   }
 }
 
-/// Rows of the evaluator's kind, in tiles where those serve.
+/// Evaluates rows by `Evaluator`, or in tiles if they serve the plan.
 template <typename T, typename P, typename Evaluator>
 void EvaluateRange(const RowContext& context, const Slab& slab, int64_t begin, int64_t end,
                    RowTotals* totals, Scratch* scratch) {
@@ -55,14 +56,15 @@ void EvaluateRange(const RowContext& context, const Slab& slab, int64_t begin, i
       return EvaluateTiles<T, P, Evaluator>(context, slab, begin, end, totals, scratch);
     }
   }
-  // Rows of strided classes are written to a tile first: not past the caches.
+  // Gradients of strided classes are written to rows of a tile first, so not by non-temporal
+  // stores.
   RowContext rows = context;
   rows.stream_gradients = context.stream_gradients && context.plan->inner() == 1;
   Evaluator evaluator(rows, totals, scratch);
   EvaluateEach<T, P>(context, &evaluator, slab, begin, end, scratch);
 }
 
-/// Evaluates rows of storage type T as EvaluateRows says.
+/// Evaluates rows of storage type T; see EvaluateRows.
 template <typename T>
 void EvaluateKind(const CrossEntropy& /*kind*/, const RowContext& context, const Slab& slab,
                   int64_t begin, int64_t end, RowTotals* totals, Scratch* scratch) {
@@ -73,7 +75,7 @@ void EvaluateKind(const CrossEntropy& /*kind*/, const RowContext& context, const
     using P = decltype(target_type);
     EvaluateRange<T, P, SoftEvaluator<T, P>>(context, slab, begin, end, totals, scratch);
   };
-  // A probability target has the input's type, or float32 beside a half.
+  // A probability target has the input's type, or float32 if the input is of a half type.
   if (context.plan->target().dtype == DType::kFloat32) return run(float{});
   run(T{});
 }

@@ -19,19 +19,19 @@ void Store(const Scaled& value, size_t c, std::byte* out) {
   StoreRaw(out + c * sizeof(double), Narrow<double>(value.ToDouble()));
 }
 
-/// Of what carries the scale of exponentials, all bits of subnormal ones included.
+/// Removes the scale of exponentials; subnormal ones keep all their bits.
 Scaled Unscaled(double scaled) { return Scaled::Of(scaled, -kWideExponent<double>); }
 
 /// -l of a logit.
 Scaled NegativeLog(const WideRowStats& stats, double logit) {
   const double below = stats.max - logit;
-  // Where log1p(tail) is the tail, that may be below double's normal range.
+  // If log1p(tail) equals the tail, it may be below double's normal range.
   if (below == 0.0 && stats.log_norm < 0x1p-900) return Unscaled(stats.tail);
   if (std::isfinite(below)) return Scaled::Of(below + stats.log_norm);
   return Scaled::Of(0.5 * stats.max - 0.5 * logit, 1);
 }
 
-/// u_c, the mass without the class's weight and the label's own.
+/// u_c: the mass without the class's weight and without the label's own mass.
 double Share(const MassSource& masses, size_t c) {
   if (masses.probabilities == nullptr) return masses.smooth;
   return std::fma(masses.unsmoothed, At(masses.probabilities, c), masses.smooth);
@@ -89,7 +89,7 @@ void GreatRow::InputGradient(double scale, const MassSource& masses, int64_t lab
   const Scaled factor = Scaled::Of(scale);
   for (size_t c = 0; c < classes_; ++c) {
     const Scaled mass = Mass(masses, c, label);
-    // The maximum's p may be near 1: from the tail, as nothing else is as exact.
+    // The maximum's p may be near 1, and then nothing is as exact as the tail.
     const bool top = static_cast<int64_t>(c) == stats_.argmax;
     const Scaled value = top ? (total - mass) - total * Tail() / Scaled::Of(Norm())
                              : ProductMinus(total, Exponential(c).ToDouble() / Norm(), mass);

@@ -1,5 +1,5 @@
-// Everything about one row whose mass lies on one class, a class index without smoothing: which
-// passes serve it, its loss, counts and gradients.
+// One row whose mass lies on one class, a class index without smoothing: which passes serve it, its
+// loss, counts and gradients.
 #ifndef LOSSD_CORE_ROWS_HARD_EVALUATOR_H_
 #define LOSSD_CORE_ROWS_HARD_EVALUATOR_H_
 
@@ -41,14 +41,14 @@ class HardEvaluator {
     late_ = due_.stream && classes_ * sizeof(T) >= kLateBytes;
   }
 
-  /// Writes what Evaluate has left to be written.
+  /// Writes the gradients that Evaluate has left for later.
   void Flush() {
     if (due_.count > 0) kernels_.kept_gradients(due_, classes_);
     due_.count = 0;
   }
 
-  /// `count` rows, the first of which is position `at` of the slab. Their gradients are complete
-  /// after a Flush.
+  /// Evaluates `count` rows, the first of which is position `at` of the slab. Their gradients are
+  /// complete after a Flush.
   void Evaluate(const RowData* rows, size_t count, const Slab& slab, int64_t at) {
     const bool in_float = !std::is_same_v<T, double> && classes_ > kMaxTileClasses;
     Group group;
@@ -83,10 +83,10 @@ class HardEvaluator {
     }
   };
 
-  /// Leaves the group empty.
+  /// Evaluates the rows of `group`, and empties it.
   void EvaluateGroup(Group* group, const Slab& slab) {
     FloatRowStats stats[kRowsTogether];
-    // The exponentials of the gradients that are due lie in the other half.
+    // The other half holds the exponentials of the gradients that are due.
     const size_t step = KeptStep(classes_);
     if (late_) kept_half_ ^= 1U;
     float* const group_kept =
@@ -104,13 +104,13 @@ class HardEvaluator {
     if (!late_) Flush();
   }
 
-  /// False, with nothing written, where the row needs the passes in double. `kept` may be null.
+  /// False, with nothing written, if the row needs the passes in double. `kept` may be null.
   bool EvaluateFloat(const FloatRowStats& stats, const float* kept, int64_t label,
                      const RowData& data, const Slab& slab, int64_t at) {
     if (!stats.in_range) return false;
     double weight = 0;
     double scale = 0;
-    // What exponentials are multiplied by: p_c = exp(x_c) / (exp(max) (1 + tail)).
+    // The factor of exponentials: p_c = exp(x_c) / (exp(max) (1 + tail)).
     double factor = 0;
     if (label >= 0) {
       weight = plan_.WeightOf(label);
@@ -128,25 +128,26 @@ class HardEvaluator {
     const auto y = static_cast<size_t>(label);
     const double difference = RowOutputs<T>::LogitAt(data.input, y) - max;
     const bool top = difference == 0.0;
-    // Whether a class before it has the maximum too is looked for only where the label has it.
+    // Searches for an earlier class that has the maximum too only if the label has it.
     const bool first = top && kernels_.find(data.input, y + 1, stats.max) == y;
     outputs_.Count(first, data.input, y);
     const double negative_log = stats.log_norm - difference;
     outputs_.StoreLoss(slab, at, weight == 0.0 ? 0.0 : weight * negative_log);
     if (context_.class_sums != nullptr) context_.class_sums->AddOne(label, scale * negative_log);
     if (data.grad_input == nullptr) return true;
-    // Minus the sum of the others; a maximum's own term is 1 and no part of the tail.
+    // The label's entry is minus the sum of the others. A maximum's own term is 1, and no part of
+    // the tail.
     const double others = top ? stats.tail : 1.0 + (stats.tail - ExpNonPositive(difference));
     const double own = weight * scale;
     const double entry = WithinLimit(-(own / (1.0 + stats.tail)) * others, own);
     GradientEntries entries = {1, {y}, {entry}};
-    // Otherwise float32's rounding could take a probability beyond 1.
+    // Otherwise the rounding of float32 could take a probability beyond 1.
     if (!top && stats.tail < kSmallTail) AddMaximum(stats, own, data.input, &entries);
     WriteGradient(stats, kept, factor, entries, data);
     return true;
   }
 
-  /// The entry of the maximum's class, which is not the label's, from the tail.
+  /// Adds the entry of the maximum's class, which is not the label's, from the tail.
   [[gnu::noinline]] void AddMaximum(const FloatRowStats& stats, double own, const std::byte* x,
                                     GradientEntries* entries) const {
     const size_t top = kernels_.find(x, classes_, stats.max);
@@ -158,8 +159,7 @@ class HardEvaluator {
     entries->count = 2;
   }
 
-  /// From kept exponentials where there are some and their own factor fits: those are written
-  /// later.
+  /// If exponentials are kept and their factor fits, the gradient is written later, from them.
   void WriteGradient(const FloatRowStats& stats, const float* kept, double factor,
                      const GradientEntries& entries, const RowData& data) {
     const double kept_factor = factor * stats.kept_scale;
@@ -174,7 +174,7 @@ class HardEvaluator {
                             context_.stream_gradients, data.grad_input);
   }
 
-  /// The passes in double.
+  /// Evaluates a row by the passes in double.
   void EvaluateWide(int64_t label, const RowData& data, const Slab& slab, int64_t at) {
     const WideRowStats stats = kernels_.analyze_wide(data.input, classes_, exponentials_);
     outputs_.StoreLogSumExp(slab, at, stats.valid ? stats.max + stats.log_norm : kNaN);
@@ -196,7 +196,7 @@ class HardEvaluator {
     WriteWideGradient(stats, y, weight, scale, data.grad_input);
   }
 
-  /// own x (p_c - [c = y]); the target's own entry is minus the sum of the others.
+  /// Writes own x (p_c - [c = y]). The label's own entry is minus the sum of the others.
   void WriteWideGradient(const WideRowStats& stats, size_t label, double weight, double scale,
                          std::byte* to) const {
     const double own = weight * scale;

@@ -51,7 +51,7 @@ uint64_t ScratchBytes(const Plan& plan) {
 void EvaluateRows(const RowContext& context, const Slab& slab, int64_t begin, int64_t end,
                   RowTotals* totals, Scratch* scratch) {
   const Plan& plan = *context.plan;
-  // The scratch of great rows is charged to their request, and ends with its task.
+  // The scratch of great rows is charged to their request, so it is freed with the task.
   const absl::Cleanup shrink = [scratch] {
     if (scratch->bytes() > kKeptScratchBytes) *scratch = Scratch();
   };
@@ -63,7 +63,7 @@ void EvaluateRows(const RowContext& context, const Slab& slab, int64_t begin, in
         },
         plan.criterion().kind);
   });
-  // Non-temporal stores are weakly ordered: fence before the range is reported as done.
+  // Non-temporal stores are weakly ordered, so a fence comes before the range is reported as done.
   if (context.stream_gradients) hwy::FlushStream();
 }
 

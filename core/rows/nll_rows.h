@@ -35,10 +35,10 @@ class NllEvaluator {
     }
   }
 
-  /// Evaluate leaves nothing to be done.
+  /// Does nothing: Evaluate completes its rows.
   void Flush() const {}
 
-  /// `count` rows, the first of which is position `at` of the slab.
+  /// Evaluates `count` rows, the first of which is position `at` of the slab.
   void Evaluate(const RowData* rows, size_t count, const Slab& slab, int64_t at) {
     for (size_t i = 0; i < count; ++i) EvaluateOne(rows[i], slab, at + static_cast<int64_t>(i));
   }
@@ -54,14 +54,14 @@ class NllEvaluator {
     const auto y = static_cast<size_t>(label);
     const double x = RowOutputs<T>::LogitAt(data.input, y);
     const double weight = plan_.WeightOf(label);
-    // A zero weight takes nothing, not even of a log-probability of -inf; zeros are +0.
+    // A zero weight gives zero, even for a log-probability of -inf; zeros are +0.
     const double loss = weight == 0.0 ? 0.0 : 0.0 - weight * x;
     outputs_.StoreLoss(slab, at, std::isnan(loss) ? kNaN : loss);
     outputs_.CountByRank(data.input, y);
     const double scale = outputs_.ScaleAt(slab, at);
     if (context_.class_sums != nullptr) context_.class_sums->AddOne(label, 0.0 - scale * x);
     if (data.grad_input == nullptr) return;
-    // The gradient may take the place of the log-probabilities.
+    // The gradient may overwrite the log-probabilities.
     std::memset(data.grad_input, 0, classes_ * sizeof(T));
     RowOutputs<T>::template Store<T>(data.grad_input, label, 0.0 - weight * scale);
   }
@@ -74,7 +74,7 @@ class NllEvaluator {
   double* exponentials_ = nullptr;
 };
 
-/// Evaluates rows of storage type T as EvaluateRows says.
+/// Evaluates rows of storage type T; see EvaluateRows.
 template <typename T>
 void EvaluateKind(const NllLoss& /*kind*/, const RowContext& context, const Slab& slab,
                   int64_t begin, int64_t end, RowTotals* totals, Scratch* scratch) {

@@ -1,4 +1,4 @@
-// What is written and counted of a row, whichever passes serve it.
+// Writes and counts the results of a row, whichever passes serve it.
 #ifndef LOSSD_CORE_ROWS_ROW_OUTPUTS_H_
 #define LOSSD_CORE_ROWS_ROW_OUTPUTS_H_
 
@@ -24,7 +24,7 @@ namespace lossd {
 
 inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-/// Pointers of one position whose classes lie contiguous.
+/// Pointers of one position whose classes are contiguous.
 struct RowData {
   const std::byte* input;
   const std::byte* target;
@@ -32,11 +32,11 @@ struct RowData {
   std::byte* grad_target;
 };
 
-/// The type of losses and of their sums beside logits of storage type T.
+/// The type of losses and of their sums for logits of storage type T.
 template <typename T>
 using LossOf = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
-/// The passes for the plan's logits and probabilities, if any, of storage type P.
+/// The passes for the plan's logits, and for probabilities, if any, of storage type P.
 template <typename P>
 const RowKernels& KernelsOf(const Plan& plan) {
   const DType input = plan.input().dtype;
@@ -83,7 +83,7 @@ class RowOutputs {
     for (size_t c = 0; c < classes_; ++c) Store<Element>(to, static_cast<int64_t>(c), kNaN);
   }
 
-  /// What the gradient of a position of the slab is multiplied by.
+  /// The scale s_n of a position of the slab.
   [[nodiscard]] double ScaleAt(const Slab& slab, int64_t at) const {
     return slab.grad_output == nullptr ? context_.scale : GradOutputAt(plan_, slab, at);
   }
@@ -112,7 +112,7 @@ class RowOutputs {
     if (k > 0 && Rank(x, label) < k) ++totals_->correct_top_k;
   }
 
-  /// The same where no pass has looked for the maximum.
+  /// As Count, for rows in which no pass has looked for the maximum.
   void CountByRank(const std::byte* x, size_t label) {
     const uint64_t rank = Rank(x, label);
     if (rank == 0) ++totals_->correct;
@@ -120,7 +120,7 @@ class RowOutputs {
   }
 
  private:
-  /// How many classes rank before class c of a row; all of them where one is NaN.
+  /// The number of classes that rank before class c of a row; all classes if one is NaN.
   [[nodiscard]] uint64_t Rank(const std::byte* x, size_t c) const {
     const double at = LogitAt(x, c);
     uint64_t rank = 0;
@@ -140,7 +140,8 @@ class RowOutputs {
   WindowedSum<Loss> loss_sum_;
 };
 
-/// factor (-l_c). Where the loss is so small that log1p(tail) is the tail, from the scaled tail.
+/// factor (-l_c). If the loss is so small that log1p(tail) equals the tail, the result comes from
+/// the scaled tail.
 template <typename T>
 double TimesNegativeLog(const WideRowStats& stats, double factor, double logit) {
   const double below = stats.max - logit;
@@ -154,13 +155,13 @@ double TimesNegativeLog(const WideRowStats& stats, double factor, double logit) 
   return product;
 }
 
-/// What is `limit` but for its sign and some rounding, or less: not more than that, so that no
+/// Limits the magnitude of `value` to that of `limit`, which rounding may have exceeded, so that no
 /// probability is above 1.
 inline double WithinLimit(double value, double limit) {
   return std::copysign(std::min(std::abs(value), std::abs(limit)), value);
 }
 
-/// Sum of exp(x_k - max) over all classes.
+/// The sum of exp(x_k - max) over all classes.
 template <typename T>
 double NormOf(const WideRowStats& stats) {
   return 1.0 + Unscale<T>(1.0, stats.tail);

@@ -1,4 +1,4 @@
-// The walk over rows: where each one lies, contiguous or strided, and the evaluator that gets it.
+// Walks over rows, contiguous or strided, and gives each to an evaluator.
 #ifndef LOSSD_CORE_ROWS_ROW_WALK_H_
 #define LOSSD_CORE_ROWS_ROW_WALK_H_
 
@@ -24,7 +24,7 @@ RowData DataAt(const Slab& slab, size_t element) {
           offset(slab.grad_input, sizeof(T)), offset(slab.grad_target, sizeof(P))};
 }
 
-/// Classes contiguous: rows are evaluated where they lie.
+/// Contiguous classes: evaluates rows in place.
 template <typename T, typename P, typename Evaluator>
 void EvaluateContiguous(Evaluator* evaluator, const Plan& plan, const Slab& slab, int64_t begin,
                         int64_t end) {
@@ -41,7 +41,7 @@ void EvaluateContiguous(Evaluator* evaluator, const Plan& plan, const Slab& slab
   evaluator->Flush();
 }
 
-/// Classes strided: tiles of positions are transposed into rows, evaluated, and transposed back.
+/// Strided classes: transposes tiles of positions into rows, evaluates these, and transposes back.
 template <typename T, typename P, typename Evaluator>
 void EvaluateStrided(const RowContext& context, Evaluator* evaluator, const Slab& slab,
                      int64_t begin, int64_t end, Scratch* scratch) {
@@ -62,7 +62,6 @@ void EvaluateStrided(const RowContext& context, Evaluator* evaluator, const Slab
   }
 }
 
-/// Rows one by one.
 template <typename T, typename P, typename Evaluator>
 void EvaluateEach(const RowContext& context, Evaluator* evaluator, const Slab& slab, int64_t begin,
                   int64_t end, Scratch* scratch) {

@@ -1,5 +1,5 @@
-// Everything about one row whose mass lies on many classes, a smoothed class index or
-// probabilities: which passes serve it, its loss, counts and gradients.
+// One row whose mass lies on many classes, a smoothed class index or probabilities: which passes
+// serve it, its loss, counts and gradients.
 #ifndef LOSSD_CORE_ROWS_SOFT_EVALUATOR_H_
 #define LOSSD_CORE_ROWS_SOFT_EVALUATOR_H_
 
@@ -42,10 +42,10 @@ class SoftEvaluator {
     if (context.class_sums != nullptr) terms_ = GrowDoubles(&scratch->terms, classes_);
   }
 
-  /// Evaluate leaves nothing to be done.
+  /// Does nothing: Evaluate completes its rows.
   void Flush() const {}
 
-  /// `count` rows, the first of which is position `at` of the slab.
+  /// Evaluates `count` rows, the first of which is position `at` of the slab.
   void Evaluate(const RowData* rows, size_t count, const Slab& slab, int64_t at) {
     for (size_t i = 0; i < count; ++i) EvaluateOne(rows[i], slab, at + static_cast<int64_t>(i));
   }
@@ -73,16 +73,16 @@ class SoftEvaluator {
     WriteGradient(row, data);
   }
 
-  /// What is known of a row.
+  /// Facts about a row.
   struct Row {
-    int64_t label = 0;  ///< The class index; of probabilities the class that has the greatest.
+    int64_t label = 0;  ///< The class index; with probabilities the class of the largest.
     double scale = 0;
-    double own = 0;  ///< A class index's mass without what smoothing spreads.
+    double own = 0;  ///< The mass of a class index without the part that smoothing spreads.
     bool in_float = false;
-    FloatRowStats float_stats;  ///< Where in_float.
+    FloatRowStats float_stats;  ///< Set if in_float.
     WideRowStats stats;
     double below = 0;   ///< Sum of spread m_c (max - x_c).
-    double spread = 0;  ///< Sum of the masses but `own`.
+    double spread = 0;  ///< Sum of the masses without `own`.
     [[nodiscard]] double total() const { return own + spread; }
   };
 
@@ -90,7 +90,7 @@ class SoftEvaluator {
     return {data.target, weight_, unsmoothed_, smooth_};
   }
 
-  /// False where the row needs the passes in double.
+  /// False if the row needs the passes in double.
   bool AnalyzeFloat(const RowData& data, Row* row) const {
     if constexpr (std::is_same_v<T, double>) {
       return false;
@@ -99,7 +99,7 @@ class SoftEvaluator {
       if (!soft.row.in_range) return false;
       row->below = soft.below;
       row->spread = index_ ? smooth_ * plan_.weight_sum() : soft.total;
-      // What stands for exp(-inf) is to vanish; NaN fails the comparison.
+      // The stand-in for exp(-inf) must vanish; NaN fails the comparison.
       if (!(std::abs(row->total()) <= greatest_mass_)) return false;
       const FloatRowStats& found = row->float_stats = soft.row;
       row->stats = {static_cast<double>(found.max), found.tail, found.log_norm, soft.argmax, true};
@@ -115,7 +115,7 @@ class SoftEvaluator {
     if (!row->stats.valid) return;
     if (!index_) row->label = GreatestProbability(data.target);
     if (index_) {
-      // As the masses of all positions are spread alike, with their sum's full accuracy.
+      // The masses of all positions are spread alike, so their sum is taken with its full accuracy.
       double unused = 0;
       row->below = smooth_ * kernels_.sum_masses(data.input, classes_, row->stats.max,
                                                  {nullptr, weight_, 1, 1}, &unused);
@@ -126,7 +126,7 @@ class SoftEvaluator {
     }
   }
 
-  /// The lowest index among equals; NaN is none.
+  /// The class of the largest probability: the lowest index among equals; NaN is none.
   [[nodiscard]] int64_t GreatestProbability(const std::byte* target) const {
     size_t best = 0;
     double greatest = -std::numeric_limits<double>::infinity();
@@ -152,7 +152,7 @@ class SoftEvaluator {
     return own + spread;
   }
 
-  /// Evaluates again what has left double's range; nothing but float64 can.
+  /// Evaluates again if a result has left double's range; only float64 can.
   template <typename Function>
   void AgainIfNot(bool finite, const Row& row, const Function& function) const {
     if constexpr (std::is_same_v<T, double>) {
@@ -188,7 +188,7 @@ class SoftEvaluator {
     context_.class_sums->AddRow(terms_);
   }
 
-  /// What exponentials are multiplied by, in float32's passes.
+  /// The factor of exponentials in the passes in float32.
   [[nodiscard]] double Factor(const Row& row) const {
     return row.scale * row.total() / (NormOf<T>(row.stats) * row.float_stats.max_mantissa) *
            kExponentialScale;
@@ -222,9 +222,8 @@ class SoftEvaluator {
     });
   }
 
-  /// scale (total p_c - m_c) for the maximum's class and a class index's own. The maximum's p may
-  /// be near 1, where an error of a unit in the last place is the greatest; 1 - p, from the tail,
-  /// is then small and as exact.
+  /// scale (total p_c - m_c) for the maximum's class and the label. The maximum's p may be near 1,
+  /// where an error of an ulp is largest; 1 - p, from the tail, is then small and as exact.
   [[nodiscard]] GradientEntries EntriesOf(const Row& row, const RowData& data) const {
     const auto top = static_cast<size_t>(row.stats.argmax);
     const auto label = static_cast<size_t>(row.label);
@@ -243,7 +242,7 @@ class SoftEvaluator {
     return {2, {top, label}, {top_entry, own_entry}};
   }
 
-  /// m_c, for a class index without its own mass.
+  /// m_c; for a class index without its own mass.
   [[nodiscard]] double SpreadMass(const RowData& data, size_t c) const {
     double mass = smooth_;
     if (!index_) {

@@ -1,4 +1,4 @@
-// Positions whose classes are strided, on their way into rows and back.
+// Gathers positions of strided classes into rows, and scatters them back.
 #ifndef LOSSD_CORE_ROWS_STRIDED_TILE_H_
 #define LOSSD_CORE_ROWS_STRIDED_TILE_H_
 
@@ -17,7 +17,7 @@
 namespace lossd {
 
 /// Rows of storage type T (input) and P (probability target), in scratch memory. Gradients of the
-/// input take the place of its logits.
+/// input overwrite its logits.
 template <typename T, typename P>
 class StridedTile {
  public:
@@ -38,7 +38,7 @@ class StridedTile {
     if (slab.grad_target != nullptr) grad_target_ = input_ + input_bytes + target_bytes;
   }
 
-  /// Bytes of scratch that it takes.
+  /// Bytes of scratch that the tile takes.
   static size_t Bytes(const Plan& plan) {
     const auto classes = static_cast<size_t>(plan.classes());
     size_t position = sizeof(T);
@@ -47,11 +47,11 @@ class StridedTile {
     return StridedPositions(classes * sizeof(T)) * RowStep(classes) * position;
   }
 
-  /// How many positions it holds.
+  /// The number of positions that the tile holds.
   [[nodiscard]] int64_t positions() const { return static_cast<int64_t>(positions_); }
 
-  /// Fills the tile with `count` positions of one sample, the first of which has its class 0 at
-  /// `element` of the slab.
+  /// Fills the tile with `count` positions of one sample. The first one's class 0 is at `element`
+  /// of the slab.
   void Gather(const Slab& slab, size_t element, size_t count) const {
     kernels_.gather(slab.input + element * sizeof(T), inner_, classes_, count, input_, step_);
     if (target_ == nullptr) return;
@@ -68,7 +68,7 @@ class StridedTile {
             offset(grad_target_, sizeof(P))};
   }
 
-  /// Writes the gradients of what Gather took.
+  /// Writes the gradients of the positions that Gather took.
   void Scatter(const Slab& slab, size_t element, size_t count, bool stream) const {
     if (grad_input_ != nullptr) {
       kernels_.scatter(grad_input_, step_, classes_, count, stream,
@@ -82,8 +82,8 @@ class StridedTile {
 
  private:
   static constexpr size_t kLine = 64;
-  /// From a row to the next: an odd number of cache lines, so that the rows of a power of two of
-  /// classes do not fall on the same sets of the caches.
+  /// The step from a row to the next: an odd number of cache lines, so that rows of a power of two
+  /// of classes do not fall on the same sets of the caches.
   static size_t RowStep(size_t classes) {
     constexpr size_t kElements = kLine / std::min(sizeof(T), sizeof(P));
     return ((classes + kElements - 1) / kElements | 1U) * kElements;

@@ -1,4 +1,4 @@
-// Everything about a tile of positions of few classes: its losses, counts and gradients.
+// A tile of positions of few classes: its losses, counts and gradients.
 #ifndef LOSSD_CORE_ROWS_TILE_EVALUATOR_H_
 #define LOSSD_CORE_ROWS_TILE_EVALUATOR_H_
 
@@ -19,7 +19,7 @@
 
 namespace lossd {
 
-/// Evaluates tiles of storage type T, float or a half, with probabilities, if any, of type P.
+/// Evaluates tiles of storage type T, float or a half, and of probabilities, if any, of type P.
 template <typename T, typename P>
 class TileEvaluator {
  public:
@@ -39,14 +39,14 @@ class TileEvaluator {
     tile_ = scratch->tile.get();
     tile_->class_weight = plan_.weight().empty() ? nullptr : plan_.weight().data();
     tile_->probabilities = context.labels == nullptr;
-    tile_->ahead[1] = {};  // Of another problem's targets.
+    tile_->ahead[1] = {};  // The last one may belong to another problem.
     tile_->unsmoothed = 1.0 - plan_.criterion().label_smoothing();
     tile_->smooth = plan_.criterion().label_smoothing() / static_cast<double>(plan_.classes());
     tile_->spread = tile_->smooth * plan_.weight_sum();
   }
 
-  /// Evaluates the tile that begins with position `at` of the slab, whose class 0 is `data`. Calls
-  /// left(position) for those, if any, that tiles do not serve; nothing is written for them.
+  /// Evaluates the tile that begins with position `at` of the slab; `data` points to its class 0.
+  /// Calls left(position) for each position that tiles do not serve, and writes nothing for it.
   /// REQUIRES: Serves(plan).
   template <typename Left>
   void Evaluate(const RowData& data, const Slab& slab, int64_t at, const TileLayout& layout,
@@ -82,7 +82,7 @@ class TileEvaluator {
 
  private:
   void FillScales(const Slab& slab, int64_t at, size_t count) {
-    // Scales are values of float32 wherever the logits are no wider.
+    // Scales are float32 values if the logits are no wider.
     std::fill(tile_->scales, tile_->scales + tile_->step, static_cast<float>(context_.scale));
     for (size_t i = 0; slab.grad_output != nullptr && i < count; ++i) {
       tile_->scales[i] =
@@ -90,7 +90,7 @@ class TileEvaluator {
     }
   }
 
-  /// Everything of the good positions but their gradients.
+  /// Writes and counts all results of the good positions, except their gradients.
   void Finish(const Slab& slab, int64_t at, size_t count) {
     const FloatTile& tile = *tile_;
     const bool plain = !tile.logs && plan_.outputs().top_k == 0 && tile.all_good;
@@ -134,7 +134,8 @@ class TileEvaluator {
     }
   }
 
-  /// How many classes rank before the label in lane i: greater logits, equal ones at lower indices.
+  /// The number of classes that rank before the label in lane i: larger logits, and equal ones at
+  /// lower indices.
   [[nodiscard]] uint64_t Rank(size_t i) const {
     const auto label = static_cast<size_t>(tile_->labels[i]);
     const double at = LogitAt(i, label);
@@ -149,14 +150,14 @@ class TileEvaluator {
   [[nodiscard]] double LogitAt(size_t i, size_t c) const {
     return static_cast<double>(tile_->logits[c * tile_->step + i]);
   }
-  /// -l_c in lane i, where masses lie on many classes.
+  /// -l_c in lane i, for masses on many classes.
   [[nodiscard]] double NegativeLog(size_t i, size_t c) const {
     return (LogitAt(i, static_cast<size_t>(tile_->argmax[i])) - LogitAt(i, c)) +
            tile_->log_norms[i];
   }
 
-  /// The terms of one position in the gradient of the weight: scale u_c (-l_c), the unweighted mass
-  /// u_c being that of weight_terms.
+  /// Adds the terms of one position in the gradient of the weight: scale u_c (-l_c), with the
+  /// unweighted mass u_c of weight_terms.
   void AddWeightTerms(size_t i) const {
     const FloatTile& tile = *tile_;
     double terms[kMaxTileClasses];
