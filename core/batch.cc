@@ -25,22 +25,23 @@
 namespace lossd {
 namespace {
 
-/// Input bytes of a task: long enough to hide the cost of handing it over (some 20 us of work),
-/// short enough that other requests get their turn within a few milliseconds.
+/// Input bytes of a task: large enough to hide the cost of handing it over (some 20 us of work),
+/// small enough that other requests get their turn within a few milliseconds.
 constexpr int64_t kTaskBytes = int64_t{128} * 1024;
 constexpr int64_t kEvenTasks = 4;
-/// What a position costs beside its logits, in bytes of them.
+/// The cost of a position beside its logits, in bytes of logits.
 constexpr int64_t kPositionBytes = 64;
 
-/// Gradients of so many bytes find no room in a cache where a reader would look for them: streaming
-/// stores, which do not read the lines that they write, take two thirds of the memory's time.
+/// Gradients of at least this many bytes find no room in a cache in which a reader would look for
+/// them. Non-temporal stores, which do not read the cache lines that they write, take two thirds of
+/// the memory's time.
 constexpr size_t kStreamedBytes = size_t{16} << 20U;
 
 }  // namespace
 
 int64_t PositionsPerTask(const Plan& plan) {
   const int64_t row = plan.classes() * static_cast<int64_t>(SizeOf(plan.input().dtype));
-  // Strided classes are read by runs of positions, as long as a tile of them.
+  // Strided classes are read in runs of positions, at least as long as a tile.
   const int64_t least =
       plan.inner() == 1 ? 1 : static_cast<int64_t>(StridedPositions(static_cast<size_t>(row)));
   return std::max<int64_t>(least, kTaskBytes / (row + kPositionBytes));
@@ -82,9 +83,10 @@ BatchEvaluation::BatchEvaluation(std::shared_ptr<const Plan> plan, const Operand
     positions_per_task_ = std::max<int64_t>(1, plan_->positions());
     return;
   }
-  // Even shares: no short task is left for the end, and three tasks are four for two or four
-  // threads. Whole groups of the tiles where there are enough positions, whole cache
-  // lines where classes are strided.
+  // Even shares leave no short task for the end. The number of tasks is first rounded up to a
+  // multiple of four: for two or four threads, four tasks are better than three. Tasks are then
+  // rounded up to whole groups of a tile if there are enough positions, or to whole cache lines if
+  // classes are strided.
   tasks_ = (tasks_ + kEvenTasks - 1) / kEvenTasks * kEvenTasks;
   positions_per_task_ = (plan_->positions() + tasks_ - 1) / tasks_;
   if (plan_->inner() > 1 || positions_per_task_ > static_cast<int64_t>(kTilePositions)) {

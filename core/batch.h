@@ -1,4 +1,4 @@
-// Evaluation of a whole problem that lies in memory, cut into tasks that any threads may run.
+// Evaluates a whole problem in memory, cut into tasks that any threads may run.
 #ifndef LOSSD_CORE_BATCH_H_
 #define LOSSD_CORE_BATCH_H_
 
@@ -19,15 +19,15 @@
 
 namespace lossd {
 
-/// The tensors of a problem, little-endian bytes at any alignment. They must outlive the
+/// The tensors of a problem: little-endian bytes at any alignment, which must outlive the
 /// evaluation.
 struct Operands {
   absl::Span<const std::byte> input;
   absl::Span<const std::byte> target;
-  absl::Span<const std::byte> grad_output;  ///< Where the plan has one.
+  absl::Span<const std::byte> grad_output;  ///< Only if the plan has one.
 };
 
-/// Bytes of each output that a plan asks for; 0 for one that it does not.
+/// Bytes of each output of a plan; 0 for one that the plan does not ask for.
 struct OutputSizes {
   size_t loss = 0;
   size_t log_sum_exp = 0;
@@ -37,7 +37,8 @@ struct OutputSizes {
 };
 OutputSizes SizesOf(const Plan& plan);
 
-/// Memory for the outputs, of just those sizes; null where the size is 0 and nothing is wanted.
+/// Memory for the outputs, of exactly those sizes; null if the size is 0 and the output is not
+/// wanted.
 struct OutputBuffers {
   std::byte* loss = nullptr;
   std::byte* log_sum_exp = nullptr;
@@ -46,7 +47,7 @@ struct OutputBuffers {
   std::byte* grad_weight = nullptr;
 };
 
-/// One evaluation. Create, RunTask for every task in any order on any threads, then Finish once.
+/// One evaluation: Create, RunTask for every task in any order on any threads, then Finish once.
 ///
 ///     auto batch = BatchEvaluation::Create(plan, operands, outputs);
 ///     Scratch scratch;
@@ -54,8 +55,8 @@ struct OutputBuffers {
 ///     Summary summary = (*batch)->Finish();
 class BatchEvaluation {
  public:
-  /// Checks byte counts and labels (INVALID_ARGUMENT names the field); computes nothing else. Many
-  /// labels are checked by all threads of `pool`, if given.
+  /// Checks byte counts and labels; evaluates no position. INVALID_ARGUMENT names the field. All
+  /// threads of `pool`, if given, check the labels if there are many.
   static absl::StatusOr<std::unique_ptr<BatchEvaluation>> Create(std::shared_ptr<const Plan> plan,
                                                                  const Operands& operands,
                                                                  const OutputBuffers& outputs,
@@ -63,7 +64,7 @@ class BatchEvaluation {
 
   [[nodiscard]] int64_t tasks() const { return tasks_; }
   void RunTask(int64_t index, Scratch* scratch);
-  /// Reduces; writes a reduced loss and the weight gradient. REQUIRES: every task has been run.
+  /// Reduces, and writes a reduced loss and the weight gradient. REQUIRES: every task has been run.
   Summary Finish();
 
  private:
@@ -83,16 +84,16 @@ class BatchEvaluation {
   RowTotals totals_;  // Guarded by mutex_ while tasks run.
 };
 
-/// The whole evaluation, its tasks shared over `pool`; null: on the calling thread. A problem of
-/// one task runs inline. Errors are Create's.
+/// Evaluates the whole problem, with tasks shared over `pool`; on the calling thread if `pool` is
+/// null. A problem of one task runs inline. Errors are those of Create.
 absl::StatusOr<Summary> EvaluateBatch(std::shared_ptr<const Plan> plan, const Operands& operands,
                                       const OutputBuffers& outputs, Pool* pool);
 
-/// Positions of one task, at least 1: about 128 KiB of input, less where positions cost more than
-/// their logits.
+/// Positions of a task, at least 1: about 128 KiB of input, less if positions cost more than their
+/// logits.
 int64_t PositionsPerTask(const Plan& plan);
 
-/// Writes a scalar loss of the plan's loss type.
+/// Writes a scalar loss in the plan's loss type.
 void StoreReducedLoss(const Plan& plan, const Summary& summary, std::byte* to);
 
 }  // namespace lossd

@@ -1,4 +1,4 @@
-// Uninitialized memory at a cache line's alignment.
+// Uninitialized memory, aligned to a cache line.
 #ifndef LOSSD_CORE_BUFFER_H_
 #define LOSSD_CORE_BUFFER_H_
 
@@ -8,7 +8,7 @@
 
 namespace lossd {
 
-/// A block of bytes that nobody has touched yet: the kernel of the operating system gives pages as
+/// A block of bytes that nobody has touched yet. The operating system's kernel provides pages as
 /// they are written, so that a peer that states a large shape and sends little costs little.
 class Buffer {
  public:

@@ -13,7 +13,8 @@ namespace {
 
 constexpr std::chrono::microseconds kSpin{50};
 
-/// Looks for a while whether `done` holds: sleeping and being woken costs more than a short task.
+/// Spins for a while until `done` holds, because sleeping and being woken cost more than a short
+/// task.
 template <typename Done>
 void SpinUntil(const Done& done) {
   const auto end = std::chrono::steady_clock::now() + kSpin;
@@ -58,7 +59,7 @@ void ForkJoinPool::Run(int64_t count, TaskFunction task) {
   Take(&job, &scratch_);
   if (!shared) return;
   std::unique_lock<std::mutex> lock(mutex_);
-  job_ = nullptr;  // Nobody joins any more; who has is waited for.
+  job_ = nullptr;  // Nobody joins any more; threads that have joined are waited for.
   const auto idle = [this] { return joined_.load(std::memory_order_acquire) == 0; };
   lock.unlock();
   SpinUntil(idle);

@@ -14,8 +14,8 @@
 
 namespace lossd {
 
-/// The calling thread and `threads - 1` more. Idle threads look for work for some 50 us before they
-/// sleep, so that calls in a row find them awake. One Run at a time.
+/// The calling thread and `threads - 1` more. Idle threads spin for some 50 us before they sleep,
+/// so that calls in quick succession find them awake. REQUIRES: one Run at a time.
 class ForkJoinPool final : public Pool {
  public:
   /// REQUIRES: threads >= 1.
@@ -36,11 +36,11 @@ class ForkJoinPool final : public Pool {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable idle_;
-  Job* job_ = nullptr;          // Guarded by mutex_; null where there is nothing to join.
+  Job* job_ = nullptr;          // Guarded by mutex_; null if there is nothing to join.
   std::atomic<int> joined_{0};  // Threads inside job_; changed under mutex_.
   bool stopping_ = false;
-  std::atomic<uint64_t> jobs_{0};  // How many there have been: what idle threads watch.
-  Scratch scratch_;                // The calling thread's.
+  std::atomic<uint64_t> jobs_{0};  // The number of jobs so far, which idle threads watch.
+  Scratch scratch_;                // Of the calling thread.
   std::vector<std::thread> threads_;
 };
 

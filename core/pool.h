@@ -1,4 +1,4 @@
-// Threads for the tasks of one evaluation: the interface.
+// The interface of threads for the tasks of one evaluation.
 #ifndef LOSSD_CORE_POOL_H_
 #define LOSSD_CORE_POOL_H_
 
@@ -10,8 +10,8 @@ namespace lossd {
 
 struct Scratch;
 
-/// Runs tasks [0, count) and returns when all are done. A task gets the scratch memory of the
-/// thread that runs it.
+/// Runs tasks [0, count), and returns when all are done. A task gets the scratch memory of its
+/// thread.
 class Pool {
  public:
   using TaskFunction = absl::FunctionRef<void(int64_t index, Scratch* scratch)>;
