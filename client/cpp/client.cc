@@ -62,12 +62,13 @@ ServerInfo FromWire(const v1::GetServerInfoResponse& wire) {
                      .max_memory_bytes = limits.max_memory_bytes()}};
 }
 
-/// Tensors that are more than this go by stream.
+/// Requests whose tensors have more bytes are sent as streams.
 constexpr uint64_t kUnaryBytes = uint64_t{1} << 20U;
-/// What stands around the tensors of a message, their shapes included, takes less.
+/// The rest of a message, shapes included, takes less.
 constexpr uint64_t kAroundTensors = 4096;
 
-/// Whether its functions, which are called front to back, once, let it be made again.
+/// Whether the request can be retried: `read_input` and `take_grad_input` are called once for each
+/// byte, front to back.
 bool Replayable(const LossRequest& request) {
   return !request.read_input && !request.take_grad_input;
 }
@@ -96,7 +97,7 @@ class GrpcClient final : public Client {
     const uint64_t believed = limit_.bytes();
     absl::Status status = Evaluate(request, deadline, result);
     if (!RefusedByTransport(status) || !Replayable(request)) return status;
-    // A server that takes less than was believed gets less.
+    // Retry with smaller messages if the server's limit is lower than assumed.
     AskForLimit(deadline);
     return limit_.bytes() < believed ? Evaluate(request, deadline, result) : status;
   }
@@ -154,10 +155,10 @@ class GrpcClient final : public Client {
   }
 
   absl::Status Stream(const LossRequest& request, absl::Time deadline, LossResult* result) {
-    // A stream that cannot be made again must not fail for its messages' size.
+    // A stream that cannot be retried must not fail because of the size of its messages.
     const bool large = request.chunk_bytes > MessageLimit::kUsual - kMessageFraming;
     if (!limit_.known() && (large || !Replayable(request))) {
-      // A bad request is not worth the question.
+      // Do not ask the server on behalf of an invalid request.
       if (const auto plan = MakePlan(request, request.weight.has_value()); !plan.ok()) {
         return plan.status();
       }

@@ -12,7 +12,7 @@
 namespace lossd {
 namespace {
 
-/// A header fits; no server of ours can be set to less.
+/// Large enough for a header, and the least that --max-message-bytes of the server allows.
 constexpr uint64_t kLeast = 65536;
 
 }  // namespace
@@ -21,7 +21,7 @@ void MessageLimit::Ask(grpc::ClientContext* context) {
   v1::GetServerInfoResponse info;
   const grpc::Status status = stub_->GetServerInfo(context, {}, &info);
   if (status.ok()) Learn(info);
-  // A server that cannot be reached now is asked again; one that does not answer this is not.
+  // Ask a server again that cannot be reached now, but not one that lacks GetServerInfo.
   if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) known_ = true;
 }
 

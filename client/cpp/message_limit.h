@@ -1,4 +1,4 @@
-// The size of messages that a server takes.
+// The size of messages that a server accepts.
 #ifndef LOSSD_CLIENT_CPP_MESSAGE_LIMIT_H_
 #define LOSSD_CLIENT_CPP_MESSAGE_LIMIT_H_
 
@@ -12,11 +12,12 @@
 
 namespace lossd {
 
-/// The limit of one server, which is asked for it where that matters only: almost all take four
-/// times what a message of ours has unless the caller wants larger ones. Thread-safe.
+/// The message limit of one server. The server is asked for the limit only if the limit matters:
+/// unless the caller wants larger messages, almost all servers accept four times the size of ours.
+/// Thread-safe.
 class MessageLimit {
  public:
-  /// What is believed of a server that has not been asked: 1 MiB of tensors and what goes with it.
+  /// Assumed of a server that has not been asked: 1 MiB of tensors and their framing.
   static constexpr uint64_t kUsual = (uint64_t{1} << 20U) + 4096;
 
   /// `stub` must outlive this.
@@ -24,10 +25,8 @@ class MessageLimit {
 
   [[nodiscard]] uint64_t bytes() const { return bytes_; }
   [[nodiscard]] bool known() const { return known_; }
-  /// Asks the server.
   void Ask(grpc::ClientContext* context);
-  /// An answer that somebody got. A server that does not say is left to be what it was believed to
-  /// be.
+  /// Takes the limit from a server's reply. A reply without a limit leaves bytes() as it was.
   void Learn(const v1::GetServerInfoResponse& info);
 
  private:
@@ -36,8 +35,8 @@ class MessageLimit {
   std::atomic<bool> known_ = false;
 };
 
-/// Whether gRPC refused a message, or the answer to it, in place of the service, whose own errors
-/// say why.
+/// Whether gRPC, not the service, refused a message or its reply. The service's own errors carry a
+/// reason; gRPC's do not.
 bool RefusedByTransport(const absl::Status& status);
 
 }  // namespace lossd

@@ -1,4 +1,4 @@
-// What both kinds of call do first.
+// The first steps of unary and stream calls: checking the request, allocating the result.
 #ifndef LOSSD_CLIENT_CPP_REQUEST_PLAN_H_
 #define LOSSD_CLIENT_CPP_REQUEST_PLAN_H_
 
@@ -10,13 +10,12 @@
 
 namespace lossd {
 
-/// Checks the request as the server will, so that a mistake costs no transfer and results can be
-/// allocated before they come.
-/// The weight of one that `weight_follows` stays where it is.
+/// Checks the request as the server will, so that a mistake costs no transfer and the result can be
+/// allocated before the reply comes. If `weight_follows`, the values of the weight are not read.
 absl::StatusOr<std::shared_ptr<const Plan>> MakePlan(const LossRequest& request,
                                                      bool weight_follows);
 
-/// Gives every output that is asked for its tensor, the others none.
+/// Allocates the tensors of the requested outputs and clears the others.
 void PrepareResult(const LossRequest& request, const Plan& plan, LossResult* result);
 
 }  // namespace lossd

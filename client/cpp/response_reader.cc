@@ -30,15 +30,15 @@ namespace {
 
 using Response = v1::EvaluateResponse;
 
-/// More than any summary takes.
+/// No summary is longer.
 constexpr uint64_t kMostSummaryBytes = 65536;
 
-/// Goes over bytes that lie in slices.
+/// Reads through the bytes of several slices.
 class Cursor {
  public:
   explicit Cursor(absl::Span<const grpc::Slice> slices) : slices_(slices) {}
 
-  /// Copies the next bytes; false where there are not as many.
+  /// Copies the next `size` bytes; false if fewer are left.
   bool Copy(size_t size, void* to) {
     auto* at = static_cast<char*>(to);
     return Walk(size, [&at](const uint8_t* bytes, size_t count) {
@@ -47,7 +47,7 @@ class Cursor {
       return true;
     });
   }
-  /// Whether the next bytes are these.
+  /// Takes the next bytes; false if they are not `expected`.
   bool Match(absl::string_view expected) {
     const char* at = expected.data();
     return Walk(expected.size(), [&at](const uint8_t* bytes, size_t count) {
@@ -83,10 +83,10 @@ class Cursor {
   }
 
   absl::Span<const grpc::Slice> slices_;
-  size_t at_ = 0;  // Within the first of them.
+  size_t at_ = 0;  // Offset within the first slice.
 };
 
-/// A summary by Protobuf's class.
+/// Reads a summary that Protobuf has parsed.
 absl::Status ReadAnySummary(const v1::Summary& wire, LossResult* result) {
   auto summary = DecodeSummary(wire, "summary");
   if (!summary.ok()) return absl::DataLossError(summary.status().message());
@@ -125,9 +125,9 @@ absl::Status CopyOut(const v1::Tensor& from, absl::string_view name, const Tenso
   return absl::OkStatus();
 }
 
-/// The response by Protobuf's classes.
+/// Reads the response with Protobuf.
 absl::Status ReadAny(const grpc::ByteBuffer& bytes, LossResult* result) {
-  // The reader asks for a buffer that it may change, and does not.
+  // The reader takes a non-const buffer but does not change it.
   grpc::ProtoBufferReader reader(const_cast<grpc::ByteBuffer*>(&bytes));  // NOLINT(*-cast)
   Response response;
   if (!reader.status().ok() || !response.ParseFromZeroCopyStream(&reader)) {

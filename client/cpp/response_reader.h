@@ -1,4 +1,4 @@
-// Responses to calls of one message.
+// Reads the responses of unary calls.
 #ifndef LOSSD_CLIENT_CPP_RESPONSE_READER_H_
 #define LOSSD_CLIENT_CPP_RESPONSE_READER_H_
 
@@ -13,15 +13,16 @@
 
 namespace lossd {
 
-/// Reads a v1.EvaluateResponse that is just as lossd writes it, `frame` and no field more: each
-/// tensor is copied once, from where gRPC received it to its place in `result`, which has been
-/// allocated. `blank` is a summary of that frame without its sums and counts; where it is null the
-/// frame has none, and the summary is read by Protobuf. False where the response is not quite so;
-/// then some of the result may have been overwritten.
+/// Reads a v1.EvaluateResponse that has exactly the fields of `frame`, encoded as lossd writes
+/// them. Each tensor is copied once, from gRPC's buffers to `result`. `blank` is a summary with
+/// that frame, without its sums and counts; if null, the frame has no summary and Protobuf parses
+/// it. Returns false if the response differs; parts of `result` may then have been overwritten.
+/// REQUIRES: the tensors of `result` are allocated.
 bool ReadPlainResponse(absl::Span<const grpc::Slice> slices, const ResponseFrame& frame,
                        const Summary* blank, LossResult* result);
 
-/// Any response, of another version too; DATA_LOSS where it is none, or lacks what was asked for.
+/// Reads any response, also one of another version. DATA_LOSS if it is no v1.EvaluateResponse or
+/// lacks a requested output.
 absl::Status ReadResponse(const grpc::ByteBuffer& bytes, const ResponseFrame& frame,
                           const Summary* blank, LossResult* result);
 

@@ -14,7 +14,7 @@ constexpr int kAttempts = 4;
 constexpr absl::Duration kFirstPause = absl::Milliseconds(50);
 constexpr int kGrowth = 3;
 
-/// Clients that lost one server do not all come back at once.
+/// Adds jitter, so that clients that lost one server do not all return at once.
 absl::Duration AboutAsLong(absl::Duration pause) {
   static thread_local std::minstd_rand random{std::random_device()()};
   return pause * std::uniform_real_distribution<double>(0.8, 1.2)(random);

@@ -1,4 +1,4 @@
-// Streams that did not reach their server are opened again.
+// Retries of streams that did not reach their server.
 #ifndef LOSSD_CLIENT_CPP_RETRY_H_
 #define LOSSD_CLIENT_CPP_RETRY_H_
 
@@ -8,9 +8,10 @@
 
 namespace lossd {
 
-/// Makes `attempt` until it ends with anything but UNAVAILABLE, four times at most, and not beyond
-/// `deadline`; the last one's status. Between attempts it sleeps for 50 ms, 150 ms and 450 ms, a
-/// fifth more or less. gRPC's own policy would have to keep all that was sent.
+/// Calls `attempt` until its status is not UNAVAILABLE, at most four times, and not beyond
+/// `deadline`. Returns the status of the last attempt. The back-off between attempts is 50 ms,
+/// 150 ms and 450 ms, each up to a fifth longer or shorter. gRPC's own retry policy would have to
+/// keep all the bytes that it has sent.
 absl::Status CallWithRetries(absl::Time deadline, absl::FunctionRef<absl::Status()> attempt);
 
 }  // namespace lossd

@@ -31,7 +31,7 @@ namespace {
 
 using StreamResponse = v1::EvaluateStreamResponse;
 
-/// As the generated stub opens it, for raw messages.
+/// Opens the stream as the generated stub does, but for raw messages.
 std::unique_ptr<RawStream> Open(const std::shared_ptr<grpc::ChannelInterface>& channel,
                                 grpc::ClientContext* context) {
   const grpc::internal::RpcMethod method("/lossd.v1.LossService/EvaluateStream",
@@ -41,15 +41,15 @@ std::unique_ptr<RawStream> Open(const std::shared_ptr<grpc::ChannelInterface>& c
           channel.get(), method, context));
 }
 
-/// Copies appended bytes to their place, or hands them on; false where there are more than the
-/// tensor holds.
+/// Receives the bytes of one output: copies them into its tensor, or passes them to a function.
 class Sink {
  public:
   explicit Sink(const Tensor& tensor) : bytes_(tensor.bytes()), size_(tensor.bytes().size()) {}
-  /// A tensor that `take` gets.
+  /// Passes `size` bytes to `take`.
   Sink(size_t size, std::function<void(absl::Span<const std::byte>)> take)
       : take_(std::move(take)), size_(size) {}
 
+  /// False if the output has fewer bytes.
   bool Append(const Pieces& pieces) {
     for (const auto& piece : pieces) {
       if (piece.size() > size_ - filled_) return false;
@@ -67,7 +67,7 @@ class Sink {
 
  private:
   absl::Span<std::byte> bytes_;
-  std::function<void(absl::Span<const std::byte>)> take_;  // Null: `bytes_`.
+  std::function<void(absl::Span<const std::byte>)> take_;  // If null, bytes go to `bytes_`.
   size_t size_;
   size_t filled_ = 0;
 };
@@ -133,15 +133,15 @@ absl::Status RunStreamCall(const LossRequest& request, const Plan& plan, size_t 
                            const std::shared_ptr<grpc::ChannelInterface>& channel,
                            std::unique_ptr<grpc::ClientContext> context, LossResult* result) {
   auto stream = Open(channel, context.get());
-  // The two directions need two threads: the server stops reading while nobody reads its replies.
+  // The two directions need two threads: the server stops reading while its replies are not read.
   StreamWriter call(StreamMessages(request, plan, message_bytes), std::move(context),
                     std::move(stream));
   bool read_to_end = false;
   absl::Status read = ReadAll(request, plan, &call, result, &read_to_end);
-  // Only for a stream that goes on: at its end a cancel would hide the server's status.
+  // Cancel only a stream that goes on: at its end, a cancel would hide the server's status.
   if (!read_to_end) call.context()->TryCancel();
   absl::Status finished = FromGrpc(call.stream()->Finish());
-  // A status from the server says more than the reading that it cut short; our own cancel does not.
+  // The server's error explains a reply that was cut short. CANCELLED from our own cancel does not.
   if (!finished.ok() && finished.code() != absl::StatusCode::kCancelled) return finished;
   return read.ok() ? finished : read;
 }

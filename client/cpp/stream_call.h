@@ -1,4 +1,4 @@
-// One EvaluateStream call from the client's side: writes chunks while it reads outputs.
+// The client's side of one EvaluateStream call: writes chunks while it reads outputs.
 #ifndef LOSSD_CLIENT_CPP_STREAM_CALL_H_
 #define LOSSD_CLIENT_CPP_STREAM_CALL_H_
 
@@ -14,9 +14,9 @@
 
 namespace lossd {
 
-/// Fills `result`, whose tensors have been allocated for `plan`, by messages as StreamMessages
-/// makes them. Returns when the call has ended, its deadline included, even where the server has
-/// stopped reading.
+/// Sends `request` as StreamMessages and fills `result`. Returns when the call has ended, at its
+/// deadline at the latest, even if the server has stopped reading. REQUIRES: the tensors of
+/// `result` are allocated for `plan`.
 absl::Status RunStreamCall(const LossRequest& request, const Plan& plan, size_t message_bytes,
                            const std::shared_ptr<grpc::ChannelInterface>& channel,
                            std::unique_ptr<grpc::ClientContext> context, LossResult* result);

@@ -24,7 +24,7 @@ namespace {
 
 using Request = v1::EvaluateStreamRequest;
 
-/// A greater weight is not put into the header.
+/// A larger weight is not put into the header.
 constexpr size_t kMostHeaderWeight = size_t{64} << 10U;
 
 TensorSource InputOf(const LossRequest& request, const Plan& plan) {
@@ -55,7 +55,7 @@ void TensorSource::TakeUntil(size_t end, int field, std::vector<grpc::Slice>* to
   to->emplace_back(FieldPrefix(field, count));
   if (read_ != nullptr) {
     const grpc::Slice slice(count);
-    // A slice is not written after others see it; this one is new.
+    // A slice may be written as long as nobody else has it: this one is new.
     (*read_)(sent_, {reinterpret_cast<std::byte*>(const_cast<uint8_t*>(slice.begin())),  // NOLINT
                      slice.size()});
     to->push_back(slice);
@@ -74,7 +74,7 @@ StreamMessages::StreamMessages(const LossRequest& request, const Plan& plan, siz
       message_bytes_(message_bytes),
       target_(request.target.bytes, request.owner),
       input_(InputOf(request, plan)) {
-  // Its owner is not the request's.
+  // request.owner does not own the weight.
   if (plan.weight_follows()) {
     weight_ = TensorSource(request.weight->bytes, nullptr);
   } else if (request.weight) {
@@ -123,7 +123,7 @@ void StreamMessages::Fill(size_t room, std::vector<grpc::Slice>* message) {
   if (indices_ && !target_.AtEnd()) {
     return target_.TakeUntil(target_.sent() + room, Request::kTargetFieldNumber, message);
   }
-  // Each of the others reaches as far into the positions as the input, so that none runs ahead.
+  // Keep the other tensors at the same position as the input, so that none runs ahead.
   for (const uint64_t before = sent(); sent() == before && !AtEnd();) {
     reached_ += std::min<uint64_t>(room, in_step_ - reached_);
     target_.TakeUntil(Share(target_), Request::kTargetFieldNumber, message);

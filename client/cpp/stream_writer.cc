@@ -20,23 +20,23 @@
 namespace lossd {
 namespace {
 
-/// How long the end of a call waits for the end of its last write, which comes at once with all
-/// peers but those that have stopped reading.
+/// How long the end of a call waits for its last write. The write returns at once unless the peer
+/// has stopped reading.
 constexpr std::chrono::milliseconds kPatience{100};
 
 }  // namespace
 
-/// Goes with whoever is last: the call, or a write that is stuck.
+/// Shared by the call and its writing thread; a stuck write may be the last to release it.
 struct StreamWriter::Shared {
   std::unique_ptr<grpc::ClientContext> context;
   std::unique_ptr<RawStream> stream;
   std::atomic<uint64_t> sent = 0;
-  std::mutex mutex;  // Held while the request is read.
+  std::mutex mutex;  // Also held while the request is read.
   std::condition_variable change;
-  bool stopped = false;  // The request is gone.
+  bool stopped = false;  // The request may be gone.
   bool ended = false;    // The thread is about to end.
 
-  /// Returns early where the server has ended the call: the reader learns why.
+  /// Returns early if the server has ended the call; the reading side learns why.
   void Write(StreamMessages* messages) {
     while (true) {
       std::vector<grpc::Slice> message;

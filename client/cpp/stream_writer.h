@@ -14,19 +14,19 @@
 
 namespace lossd {
 
-/// Raw messages, so that a tensor is copied once each way at most and not once more by the message
-/// classes.
+/// Raw messages, so that a tensor is copied at most once each way. Message classes would copy it
+/// once more.
 using RawStream = grpc::ClientReaderWriterInterface<grpc::ByteBuffer, grpc::ByteBuffer>;
 
-/// A thread that writes a request, chunk by chunk. gRPC does not let go of a write to a peer that
-/// has stopped reading, not even at its call's deadline, but when the connection ends: what such a
-/// write needs outlives the writer and the call.
+/// A thread that writes a request, chunk by chunk. If the peer has stopped reading, a write returns
+/// only when the connection ends: gRPC does not end it at the call's deadline. The objects that
+/// such a write needs therefore outlive the writer and the call.
 class StreamWriter {
  public:
-  /// What the messages are made of must live as long as the writer.
+  /// The request of `messages` must outlive the writer.
   StreamWriter(StreamMessages messages, std::unique_ptr<grpc::ClientContext> context,
                std::unique_ptr<RawStream> stream);
-  /// The call must have ended, or been cancelled.
+  /// REQUIRES: the call has ended or has been cancelled.
   ~StreamWriter();
   StreamWriter(const StreamWriter&) = delete;
   StreamWriter& operator=(const StreamWriter&) = delete;

@@ -38,22 +38,22 @@ class UnaryForm {
  public:
   static absl::StatusOr<std::shared_ptr<const UnaryForm>> Of(const LossRequest& request);
 
-  /// Whether `request` differs in nothing but its tensors' values.
-  /// REQUIRES: it is kept.
+  /// Whether `request` differs from the form's in nothing but the values of tensors; its weight
+  /// must be the same. REQUIRES: ToBeKept().
   [[nodiscard]] bool Fits(const LossRequest& request) const;
-  /// Whether it is worth its memory.
+  /// Whether the form is worth its memory in a cache.
   [[nodiscard]] bool ToBeKept() const { return to_be_kept_; }
 
-  /// REQUIRES: the request fits.
+  /// REQUIRES: the form was made of `request`, or Fits(request).
   [[nodiscard]] grpc::ByteBuffer Encode(const LossRequest& request) const;
 
   [[nodiscard]] const Plan& plan() const { return *plan_; }
   [[nodiscard]] const ResponseFrame& frame() const { return frame_; }
-  /// A summary of the plan, its sums and counts apart; null where the form is not to be kept.
+  /// A summary of the plan, without its sums and counts; null unless ToBeKept().
   [[nodiscard]] const Summary* summary() const { return to_be_kept_ ? &summary_ : nullptr; }
 
  private:
-  /// A tensor without its bytes, but their number.
+  /// The type, shape and size in bytes of a tensor.
   struct Kind {
     TensorSpec spec;
     size_t size = 0;
@@ -80,7 +80,7 @@ class UnaryForm {
   std::optional<Kind> grad_output_;
   std::optional<OwnedTensor> weight_;
   bool to_be_kept_ = false;
-  // What stands before the bytes of each tensor.
+  // The encoded bytes of the request before the raw bytes of each tensor.
   std::string before_target_;
   std::string before_grad_output_;
   std::string before_input_;
@@ -109,7 +109,7 @@ absl::StatusOr<std::shared_ptr<const UnaryForm>> UnaryForm::Of(const LossRequest
   }
   AppendHead(Request::kInputFieldNumber, request.input, &form->before_input_);
   if (form->ToBeKept()) {
-    // Of many weights the digest takes longer than what it spares.
+    // Not for a large weight: computing its digest takes longer than the cached summary saves.
     if (request.weight) {
       const auto& bytes = request.weight->bytes;
       form->weight_ = {request.weight->spec, {bytes.begin(), bytes.end()}};
@@ -145,7 +145,7 @@ grpc::ByteBuffer UnaryForm::Encode(const LossRequest& request) const {
   const size_t grad_bytes = request.grad_output ? request.grad_output->bytes.size() : 0;
   const grpc::Slice slice(before_target_.size() + target_.size + before_grad_output_.size() +
                           grad_bytes + before_input_.size() + input_.size);
-  // A slice is not written after others see it; this one is new.
+  // A slice may be written as long as nobody else has it: this one is new.
   auto* at = const_cast<uint8_t*>(slice.begin());  // NOLINT(*-const-cast)
   const auto put = [&at](const void* bytes, size_t size) {
     if (size == 0) return;

@@ -1,5 +1,5 @@
-// Evaluate calls from the client's side. The validated, encoded head of a request is cached:
-// repeated calls that differ only in tensor values reuse it.
+// The client's side of Evaluate calls. The checked, encoded head of a request is cached; calls that
+// differ only in the values of tensors reuse it.
 #ifndef LOSSD_CLIENT_CPP_UNARY_CALL_H_
 #define LOSSD_CLIENT_CPP_UNARY_CALL_H_
 

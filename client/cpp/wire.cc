@@ -20,9 +20,9 @@
 namespace lossd {
 namespace {
 
-/// Calls of one message are made again by gRPC where the server could not be reached, as often as
-/// streams by CallWithRetries. A loop of our own would take 2 to 4 % less of a small call's time,
-/// but without gRPC's policy a call waits beyond its deadline for a write that is stuck.
+/// gRPC retries unary calls if the server is UNAVAILABLE, as often as CallWithRetries retries
+/// streams. A retry loop of our own would take 2 to 4 % less of a small call's time, but without
+/// gRPC's policy a call waits beyond its deadline for a stuck write.
 constexpr char kServiceConfig[] = R"({"methodConfig": [{
   "name": [{"service": "lossd.v1.LossService", "method": "Evaluate"},
            {"service": "lossd.v1.LossService", "method": "Combine"},
@@ -50,18 +50,18 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& ad
   arguments.SetMaxReceiveMessageSize(-1);
   arguments.SetMaxSendMessageSize(-1);
   arguments.SetServiceConfigJSON(kServiceConfig);
-  // What a call has sent is kept for another attempt up to this size: a message that does not go by
+  // Keep up to this many sent bytes of a call for its retries; every message that kAuto does not
   // stream fits.
   arguments.SetInt(GRPC_ARG_PER_RPC_RETRY_BUFFER_SIZE, 2 << 20);
-  // A server that comes back is found between the attempts.
+  // Reconnect soon enough that a retry finds a server that has come back.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  // As the server's: no probing of the bandwidth, and room for one chunk on its way.
+  // As in the server: no bandwidth probing, and room for one chunk in flight.
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  // A client has a connection of its own, not one that all clients of the process share.
+  // Each client has its own connection, not one shared by all clients of the process.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 2 << 20);
   arguments.SetInt(GRPC_ARG_TCP_READ_CHUNK_SIZE, 4 << 20);
-  // A server that is gone without a word ends its calls.
+  // Calls end if the server disappears without closing the connection.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 60'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20'000);
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
@@ -70,7 +70,7 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& ad
 }
 
 absl::Time DeadlineOf(const ClientOptions& options) {
-  // Now() is not asked where nothing depends on it.
+  // Saves the call of Now() if there is no timeout.
   return options.timeout == absl::InfiniteDuration() ? absl::InfiniteFuture()
                                                      : absl::Now() + options.timeout;
 }

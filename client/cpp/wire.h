@@ -1,5 +1,4 @@
-// How the client's calls reach the wire: channels, contexts, messages. For this library and
-// lossctl.
+// Channels, contexts and messages of the client's calls, for this library and lossctl.
 #ifndef LOSSD_CLIENT_CPP_WIRE_H_
 #define LOSSD_CLIENT_CPP_WIRE_H_
 
@@ -16,22 +15,22 @@
 
 namespace lossd {
 
-/// A channel with a connection of its own. Errors are those of Client::Connect.
+/// A channel with its own connection. Errors are those of Client::Connect.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const std::string& address,
                                                            const ClientOptions& options);
 
-/// When a call that begins now must have ended.
+/// The deadline of a call that begins now.
 absl::Time DeadlineOf(const ClientOptions& options);
-/// Deadline and token.
+/// Sets the deadline and the token.
 void PrepareContext(const ClientOptions& options, absl::Time deadline,
                     grpc::ClientContext* context);
 
-/// The options and the weight.
+/// Fills in the options and the weight.
 void SetCriterion(const LossRequest& request, v1::Criterion* criterion);
 /// The request as one message; tensors are copied.
 void ToWire(const LossRequest& request, v1::EvaluateRequest* wire);
-/// The request as a stream's header: all but the tensors' bytes, those of a weight apart that does
-/// not follow in the stream.
+/// The request as a stream's header, without the bytes of tensors. The header includes the weight's
+/// bytes unless `weight_follows`.
 void ToWire(const LossRequest& request, bool weight_follows, v1::EvaluateStreamHeader* wire);
 
 }  // namespace lossd

@@ -48,7 +48,7 @@ constexpr DType DTypeOf() {
   }
 }
 
-/// A view of `values` as a tensor of `shape`, row-major; the server checks that they fit.
+/// A view of `values` as a row-major tensor of `shape`. The call checks that their sizes agree.
 template <typename T>
 TensorView View(absl::Span<const T> values, Shape shape) {
   return {{DTypeOf<T>(), std::move(shape)},
@@ -60,16 +60,17 @@ TensorView View(absl::Span<const T> values, Shape shape) {
 class Tensor {
  public:
   Tensor() = default;
-  /// Uninitialized.
+  /// The elements are uninitialized.
   explicit Tensor(TensorSpec spec);
-  /// Becomes a tensor of this kind, uninitialized, in the memory that it has where that fits.
+  /// Becomes an uninitialized tensor of this type and shape. Reuses its memory if the size in bytes
+  /// is the same.
   void Reset(TensorSpec spec);
-  /// Becomes empty.
+  /// Becomes empty and frees its memory.
   void Clear();
 
   [[nodiscard]] const TensorSpec& spec() const { return spec_; }
   [[nodiscard]] absl::Span<std::byte> bytes() const { return {buffer_.data(), buffer_.size()}; }
-  /// The elements. REQUIRES: T is of the tensor's element size.
+  /// The elements, row-major. REQUIRES: sizeof(T) is the tensor's element size.
   template <typename T>
   [[nodiscard]] absl::Span<const T> As() const {
     return {reinterpret_cast<const T*>(buffer_.data()),  // NOLINT(*-reinterpret-cast)
@@ -81,46 +82,51 @@ class Tensor {
   Buffer buffer_;
 };
 
-/// How a request travels.
+/// How a request is sent.
 enum class Transport : uint8_t {
-  kAuto,    ///< One message where everything fits, a stream otherwise.
+  kAuto,    ///< One message if everything fits, a stream otherwise.
   kUnary,   ///< One message.
   kStream,  ///< A stream of chunks.
 };
 
-/// One problem. What views refer to must live until the call returns. Shapes and types as in
-/// torch.nn.CrossEntropyLoss; docs/semantics.md has them all.
+/// One problem. The memory behind its views must live until the call returns. Shapes and types are
+/// those of torch.nn.CrossEntropyLoss; docs/semantics.md lists them all.
 struct LossRequest {
-  TensorView input;   ///< (C), (N, C) or (N, C, d1, ..., dK); float32, float64, float16, bfloat16.
-  TensorView target;  ///< Class indices, or probabilities of the input's shape.
-  /// (C). In a stream a weight of more than 64 KiB goes ahead of the other tensors, of any C.
+  /// Logits of shape (C), (N, C) or (N, C, d1, ..., dK); float32, float64, float16 or bfloat16.
+  TensorView input;
+  /// Class indices, or probabilities of the input's shape.
+  TensorView target;
+  /// Class weights of shape (C). C is not limited by the size of a message: in a stream, a weight
+  /// of more than 64 KiB is sent ahead of the other tensors.
   std::optional<TensorView> weight;
-  std::optional<TensorView> grad_output;  ///< Of the loss's shape.
+  /// Incoming gradient, of the loss's shape.
+  std::optional<TensorView> grad_output;
   Criterion criterion;
   Outputs outputs;
   Transport transport = Transport::kAuto;
-  /// What keeps alive the bytes that `input`, `target` and `grad_output` refer to. With it those of
-  /// more than 16 KiB are sent from where they lie, and copied first without: gRPC may hold what it
-  /// sends for longer than a call lives that was cancelled, and lets go of the owner on any thread.
-  /// Bytes may be changed once the call has returned.
+  /// Keeps alive the bytes of `input`, `target` and `grad_output`. With an owner, tensors of more
+  /// than 16 KiB are sent without a copy. Without an owner they are copied first, because gRPC may
+  /// hold the bytes that it sends beyond the end of a cancelled call. gRPC may release the owner on
+  /// any thread. The bytes may be changed once the call has returned.
   std::shared_ptr<const void> owner;
-  /// Bytes of one message of a stream, all tensors together; at least 1. Cut to what the server
-  /// takes, which is asked for once where this is above the default or the request has functions.
+  /// Bytes in one message of a stream, all tensors together; at least 1. Reduced to the message
+  /// limit of the server. The client asks the server for this limit, once, if chunk_bytes is above
+  /// the default or the request has `read_input` or `take_grad_input`.
   size_t chunk_bytes = size_t{1} << 20U;
-  /// For an input that does not lie in memory, in place of input.bytes: fills `to` with the input's
-  /// bytes from `offset` on. Called front to back from one thread of the call's own, at most
-  /// `chunk_bytes` at a time; the request then travels as a stream.
+  /// Replaces input.bytes if the input is not in memory: fills `to` with the input's bytes from
+  /// byte `offset` on. Called front to back, from one thread that the call starts, for at most
+  /// `chunk_bytes` at a time. The request is then sent as a stream, whatever `transport` is.
   std::function<void(uint64_t offset, absl::Span<std::byte> to)> read_input;
-  /// For a gradient that need not lie in memory, in place of result.grad_input: gets its bytes
-  /// front to back, from the calling thread; the request then travels as a stream. What was given
-  /// is void unless the call's status is OK.
+  /// Replaces result.grad_input if the gradient need not be in memory: gets its bytes front to
+  /// back, on the calling thread. The request is then sent as a stream, whatever `transport` is.
+  /// The bytes are void unless the call returns OK.
   std::function<void(absl::Span<const std::byte> bytes)> take_grad_input;
-  /// Called as a stream goes on with the bytes sent and received so far, from the calling thread;
-  /// they begin at 0 again where the call is made again.
+  /// Called on the calling thread while a stream goes on, with the bytes sent and received so far.
+  /// The counts restart at 0 if the call is retried.
   std::function<void(uint64_t sent, uint64_t received)> progress;
 };
 
-/// What was asked for; other tensors are empty.
+/// The requested outputs; the other tensors are empty.
 struct LossResult {
   Tensor loss;
   Tensor log_sum_exp;
@@ -130,60 +136,63 @@ struct LossResult {
   Summary summary;
 };
 
-/// Limits of a server. A call that passes one gets RESOURCE_EXHAUSTED.
+/// Limits of a server. A call above a limit gets RESOURCE_EXHAUSTED; one whose tensors differ by
+/// more than max_stream_skew_bytes gets FAILED_PRECONDITION.
 struct ServerLimits {
-  uint64_t max_message_bytes = 0;  ///< Size of one received message; larger tensors go by stream.
+  uint64_t max_message_bytes = 0;  ///< Size of one received message; larger tensors are streamed.
   uint32_t max_rank = 0;           ///< Dimensions of a tensor.
   int64_t max_classes = 0;
   int64_t max_positions = 0;
-  uint64_t max_label_bytes = 0;        ///< Class indices that a stream stores.
+  uint64_t max_label_bytes = 0;        ///< Class indices that one stream may store.
   uint64_t max_stream_skew_bytes = 0;  ///< Lead of one tensor of a stream over another.
-  uint64_t stream_window_bytes = 0;    ///< Input that a stream holds at once.
-  uint64_t max_memory_bytes = 0;       ///< All calls in flight together.
+  uint64_t stream_window_bytes = 0;    ///< Input that one stream holds at once.
+  uint64_t max_memory_bytes = 0;       ///< Memory of all calls in flight together.
 };
 
-/// The description that a server gives of itself.
+/// The server's description of itself.
 struct ServerInfo {
   std::string version;          ///< "major.minor.patch"
-  std::string instruction_set;  ///< Such as "AVX2"; results do not depend on it.
-  uint32_t threads = 0;         ///< Number of its workers.
+  std::string instruction_set;  ///< For example "AVX2"; results do not depend on it.
+  uint32_t threads = 0;         ///< Worker threads.
   bool shared_memory = false;   ///< Whether tensors may be references to shared memory.
   ServerLimits limits;
 };
 
 struct ClientOptions {
-  /// Sent as "authorization: Bearer TOKEN"; only ever over TLS or a Unix socket.
+  /// Sent as "authorization: Bearer TOKEN", and only over TLS or a Unix socket.
   std::string token;
-  /// PEM root certificates; given, the connection uses TLS.
+  /// PEM root certificates. The connection uses TLS if they are not empty.
   std::string root_certificates;
-  /// For each call; infinite by default. The calls of a server that is gone without a word end
-  /// within two minutes all the same.
+  /// The timeout of each call, retries included; infinite by default. If a server disappears
+  /// without closing its connection, calls still end within two minutes.
   absl::Duration timeout = absl::InfiniteDuration();
 };
 
-/// A connection to a server. Thread-safe. Calls block. UNAVAILABLE ones are made again, with four
-/// attempts at most within their timeout, but for messages of more than 2 MiB, and streams from or
-/// to functions.
+/// A connection to a server. Thread-safe. Calls block. Calls that end UNAVAILABLE are retried, with
+/// at most four attempts within their timeout. Messages of more than 2 MiB, streams with
+/// `read_input` or `take_grad_input`, and CheckHealth are not retried.
 class Client {
  public:
-  /// `address` is HOST:PORT or unix:PATH. Connects at the first call.
+  /// `address` is HOST:PORT or unix:PATH. Connects at the first call. INVALID_ARGUMENT if the
+  /// address is empty, or if a token is given without TLS or a Unix socket.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const std::string& address,
                                                          const ClientOptions& options = {});
   virtual ~Client() = default;
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  /// Errors carry a field path and a reason: see GetErrorDetail in core/problem/error.h.
+  /// Evaluates `request`. An error of the service carries a field path and a reason: see
+  /// GetErrorDetail in core/problem/error.h.
   virtual absl::StatusOr<LossResult> Evaluate(const LossRequest& request) = 0;
-  /// The same into a result that has been used before: tensors of the same size are written where
-  /// they are. New memory for a great gradient costs as much as sending it. After an error the
-  /// tensors' values are void.
+  /// Evaluates `request` into `result` and reuses the memory of its tensors whose sizes are the
+  /// same: new memory for a large gradient costs as much as sending it. After an error the values
+  /// of the tensors are void.
   virtual absl::Status EvaluateInto(const LossRequest& request, LossResult* result) = 0;
-  /// Merges the summaries of shards, exactly.
+  /// Merges the summaries of shards of one batch, exactly.
   virtual absl::StatusOr<Summary> Combine(absl::Span<const Summary> summaries) = 0;
   virtual absl::StatusOr<ServerInfo> GetServerInfo() = 0;
-  /// OK where the service is SERVING, UNAVAILABLE where it says otherwise. An empty name asks
-  /// whether the server is alive, "lossd.v1.LossService" whether it is ready.
+  /// OK if `service` is SERVING, UNAVAILABLE if the server reports another status. An empty name
+  /// asks whether the server is alive; "lossd.v1.LossService" asks whether it is ready.
   virtual absl::Status CheckHealth(const std::string& service) = 0;
 
  protected:
