@@ -41,7 +41,7 @@ DType ParseDType(const std::string& name) {
   return DType::kFloat32;
 }
 
-/// One random problem that all calls send.
+/// The one random problem that all calls send.
 struct Load {
   explicit Load(const BenchFlags& flags) {
     Shape shape(flags.shape.begin(), flags.shape.end());
@@ -88,7 +88,7 @@ struct Load {
   Load& operator=(const Load&) = delete;
   ~Load() = default;
 
-  /// The input as a repetition of its first block.
+  /// Generates the input by repeating its first block.
   void Fill(uint64_t offset, absl::Span<std::byte> to) const {
     while (!to.empty()) {
       const auto begin = static_cast<size_t>(offset % data->input.size());
@@ -100,7 +100,7 @@ struct Load {
   }
 
   static constexpr size_t kBlockBytes = size_t{8} << 20U;
-  /// What requests refer to, and gRPC for as long as it sends it.
+  /// The memory of the request. gRPC also holds it while it sends it.
   struct Values {
     std::vector<std::byte> input;
     std::vector<int64_t> labels;
@@ -110,16 +110,16 @@ struct Load {
   LossRequest request;
 };
 
-/// What all connections add to.
+/// The results of all connections.
 struct Shared {
   Clock::time_point measure_from;
   Clock::time_point end;
   std::atomic<bool> stop{false};
   std::mutex mutex;
   absl::Status status;            // The first error.
-  std::vector<double> latencies;  // Seconds, of calls that began in the measured time.
-  std::vector<double> refusals;   // The same of calls that failed, where those are tolerated.
-  std::map<std::string, uint64_t> errors;  // The same by code.
+  std::vector<double> latencies;  // Seconds, of successful calls that began after the warm-up.
+  std::vector<double> refusals;   // Likewise of failed calls, with keep_going.
+  std::map<std::string, uint64_t> errors;  // Number of `refusals` by status code.
 
   void Fail(const absl::Status& error) {
     const std::lock_guard<std::mutex> lock(mutex);
@@ -141,7 +141,7 @@ double Since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-/// One connection: one call after the other.
+/// One connection that makes one call after the other.
 void Connection(const BenchFlags& flags, const std::string& server, const ClientOptions& options,
                 const Load& load, Shared* shared) {
   auto client = Client::Connect(server, options);
@@ -151,7 +151,7 @@ void Connection(const BenchFlags& flags, const std::string& server, const Client
   const auto period = std::chrono::duration_cast<Clock::duration>(
       std::chrono::duration<double>(flags.rate > 0 ? 1.0 / flags.rate : 0.0));
   auto next = Clock::now();
-  // At least one call is measured, however long the one before it takes.
+  // Measure at least one call, however long the one before it takes.
   bool measured = false;
   while (!shared->stop && (!measured || Clock::now() < shared->end)) {
     if (flags.rate > 0) {
@@ -173,14 +173,14 @@ void Connection(const BenchFlags& flags, const std::string& server, const Client
         shared->KeepRefusal(result, seconds);
       }
     }
-    // As the server asks who is refused.
+    // Wait as long as the server asks a refused client to.
     const double pause = result.ok() ? 0 : GetErrorDetail(result).retry_after_s;
     if (pause > 0) std::this_thread::sleep_for(std::chrono::duration<double>(pause));
   }
   shared->Keep(latencies);
 }
 
-/// One connection: a stream of EvaluateMany with `pipeline` requests outstanding.
+/// One connection with an EvaluateMany stream that keeps `pipeline` requests outstanding.
 void Pipelined(const BenchFlags& flags, const std::string& server, const ClientOptions& options,
                const Load& load, Shared* shared) {
   std::vector<double> latencies;
@@ -307,7 +307,7 @@ absl::StatusOr<std::string> RunBench(const BenchFlags& flags, const std::string&
   }
   for (std::thread& connection : connections) connection.join();
   if (!shared.status.ok()) return shared.status;
-  // The last calls end after their time.
+  // The last calls may end after duration_s.
   const double measured = std::max(flags.duration_s, Since(shared.measure_from));
   return Show(Report(flags, load, shared, measured), flags.json);
 }

@@ -1,4 +1,4 @@
-// `lossctl bench`: load on a server, and what it takes.
+// `lossctl bench`: puts load on a server and measures it.
 #ifndef LOSSD_CLIENT_LOSSCTL_BENCH_H_
 #define LOSSD_CLIENT_LOSSCTL_BENCH_H_
 
@@ -18,19 +18,19 @@ struct BenchFlags {
   std::string transport = "auto";
   bool grad = false;
   bool json = false;
-  bool keep_going = false;  ///< Failed calls are counted; otherwise the first one ends it.
-  bool generate = false;    ///< Logits and gradients pass by in blocks.
+  bool keep_going = false;  ///< Count failed calls; otherwise the first one ends the benchmark.
+  bool generate = false;    ///< Stream logits and gradients in blocks, without holding them.
   int concurrency = 1;
   int pipeline = 32;  ///< Requests outstanding on a stream of EvaluateMany.
   double duration_s = 5;
   double warmup_s = 0.5;
-  double rate = 0;  ///< Calls a second of each connection; 0: as many as go.
+  double rate = 0;  ///< Calls per second of each connection; 0 is no limit.
 };
 
 void AddBenchFlags(CLI::App* app, BenchFlags* flags);
 
-/// Calls with random logits over `concurrency` connections of their own, for `duration_s` after the
-/// warm-up; calls, errors, bytes and latency percentiles as text.
+/// Makes calls with random logits over `concurrency` connections, for `duration_s` after the
+/// warm-up. Returns calls, errors, bytes and latency percentiles as text.
 absl::StatusOr<std::string> RunBench(const BenchFlags& flags, const std::string& server,
                                      const ClientOptions& options);
 

@@ -25,7 +25,7 @@
 namespace lossd {
 namespace {
 
-/// What the files hold.
+/// The arrays of the input files.
 struct Files {
   NpyArray input;
   NpyArray target;

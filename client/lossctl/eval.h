@@ -1,4 +1,4 @@
-// `lossctl eval`: a loss of files.
+// `lossctl eval`: evaluates the loss of files.
 #ifndef LOSSD_CLIENT_LOSSCTL_EVAL_H_
 #define LOSSD_CLIENT_LOSSCTL_EVAL_H_
 
@@ -40,11 +40,12 @@ struct EvalFlags {
 
 void AddEvalFlags(CLI::App* app, EvalFlags* flags);
 
-/// Reads the files, evaluates and writes the files that were asked for; what is to be shown.
+/// Reads the input files, evaluates, and writes the requested output files. Returns the text to
+/// show.
 absl::StatusOr<std::string> RunEval(const EvalFlags& flags, Client* client);
 
-/// The reduction that PyTorch's deprecated arguments stand for, as torch.nn._reduction maps them:
-/// one that is not given counts as true.
+/// The reduction for PyTorch's deprecated arguments, as torch.nn._reduction maps them. An absent
+/// argument counts as true.
 Reduction LegacyReduction(std::optional<bool> size_average, std::optional<bool> reduce);
 
 }  // namespace lossd

@@ -27,7 +27,7 @@
 namespace lossd {
 namespace {
 
-/// Closed when it goes.
+/// Owns a file descriptor.
 class Descriptor {
  public:
   explicit Descriptor(int number) : number_(number) {}
@@ -37,7 +37,7 @@ class Descriptor {
     if (number_ >= 0) close(number_);
   }
   [[nodiscard]] int number() const { return number_; }
-  /// Some file systems tell of a failed write only here.
+  /// False on an error: some file systems report a failed write only at close.
   bool Close() { return close(std::exchange(number_, -1)) == 0; }
 
  private:
@@ -52,7 +52,7 @@ absl::Status WriteParts(int file, absl::Span<const absl::string_view> parts,
   return absl::OkStatus();
 }
 
-/// To a device, or a pipe whose reader is there.
+/// Writes to a device, or to a pipe that has a reader.
 absl::Status WriteInPlace(const std::string& path, absl::Span<const absl::string_view> parts) {
   Descriptor file(open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.number() < 0) {
@@ -62,7 +62,7 @@ absl::Status WriteInPlace(const std::string& path, absl::Span<const absl::string
   return file.Close() ? absl::OkStatus() : BadFile(path, std::strerror(errno));
 }
 
-/// Of a link that which it leads to: a rename would put a file in its place.
+/// The target of a link, or `path` itself. A rename to the link would replace it by a file.
 std::string Resolved(const std::string& path) {
   std::error_code error;
   const std::filesystem::path resolved = std::filesystem::weakly_canonical(path, error);
@@ -76,7 +76,7 @@ absl::Status BadFile(absl::string_view path, absl::string_view what) {
 }
 
 absl::StatusOr<std::shared_ptr<const Mapping>> Mapping::Open(const std::string& path) {
-  // Without O_NONBLOCK a pipe would be waited for here, until somebody writes to it.
+  // Without O_NONBLOCK, opening a pipe would wait for a writer.
   const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.number() < 0) return BadFile(path, std::strerror(errno));
   struct stat info {};

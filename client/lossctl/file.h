@@ -1,4 +1,4 @@
-// Files as lossctl reads and writes them.
+// Reads and writes the files of lossctl.
 #ifndef LOSSD_CLIENT_LOSSCTL_FILE_H_
 #define LOSSD_CLIENT_LOSSCTL_FILE_H_
 
@@ -19,8 +19,8 @@ absl::Status BadFile(absl::string_view path, absl::string_view what);
 /// A file mapped read-only.
 class Mapping {
  public:
-  /// Regular files alone: a pipe, a device or a directory is refused at once, without waiting for
-  /// another end.
+  /// Maps a regular file. A pipe, device or directory is refused at once, without waiting for the
+  /// other end of a pipe.
   static absl::StatusOr<std::shared_ptr<const Mapping>> Open(const std::string& path);
 
   Mapping() = default;
@@ -33,17 +33,18 @@ class Mapping {
   absl::Span<const std::byte> bytes_;
 };
 
-/// An error where a file of that path could not be written, as far as can be seen before.
+/// Returns an error if it is clear beforehand that the file cannot be written.
 absl::Status CheckWritable(const std::string& path);
-/// The same for all paths that are not empty; and an error where two of them are one file.
+/// Checks all paths that are not empty. Returns an error also if two paths are the same regular
+/// file.
 absl::Status CheckOutputs(absl::Span<const std::string> paths);
 
-/// Writes the parts, one after the other, to a file that gets its name when it is whole: an error
-/// leaves behind what was there. A device or a pipe is written to as it is; a pipe that nobody
-/// reads is refused.
+/// Writes the parts in order. The file gets its name when it is complete: after an error, an older
+/// file of that name is unchanged. A device or a pipe is written in place; a pipe without a reader
+/// is refused.
 absl::Status WriteFile(const std::string& path, absl::Span<const absl::string_view> parts);
 
-/// Writes everything to an open file. OK, or the error that errno says, with `name`.
+/// Writes all of `text` to an open file. Returns the error of errno, with `name`, if that fails.
 absl::Status WriteAll(int file, absl::string_view text, absl::string_view name);
 
 }  // namespace lossd

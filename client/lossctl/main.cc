@@ -1,4 +1,5 @@
-// lossctl: losses of files, load, health and facts of a server, from the command line.
+// lossctl: the command-line client. Evaluates files, and shows load, health and settings of a
+// server.
 #include <grpc/support/log.h>
 
 #include <CLI/CLI.hpp>
@@ -67,14 +68,14 @@ int Fail(const absl::Status& status) {
   return 1;
 }
 
-/// Shows what a command gave; the exit status.
+/// Shows the result of a command. Returns the exit status.
 int Finish(const absl::StatusOr<std::string>& text) {
   const absl::Status status = text.ok() ? lossd::WriteOutput(*text) : text.status();
   return status.ok() ? 0 : Fail(status);
 }
 
 int Run(int argc, char** argv) {
-  // What gRPC has to say comes back as a status.
+  // Errors of gRPC are returned as statuses, so its log is not needed.
   gpr_set_log_function([](gpr_log_func_args*) {});
   CLI::App app("lossctl: cross-entropy losses and gradients from a lossd server.");
   app.set_version_flag("--version", lossd::kVersion);
@@ -102,7 +103,7 @@ int Run(int argc, char** argv) {
   lossd::AddBenchFlags(bench, &bench_flags);
   try {
     app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {  // --help and --version too.
+  } catch (const CLI::ParseError& error) {  // Also thrown for --help and --version.
     std::ostringstream text;
     const int code = app.exit(error, text, std::cerr);
     const int written = Finish(text.str());
@@ -126,7 +127,7 @@ int main(int argc, char** argv) {
   lossd::PrepareStandardStreams();
   try {
     return Run(argc, argv);
-  } catch (const std::exception& error) {  // Out of memory, or a library's.
+  } catch (const std::exception& error) {  // std::bad_alloc, or an exception of a library.
     std::fprintf(stderr, "lossctl: %s\n", error.what());
     return 1;
   }

@@ -28,7 +28,7 @@ absl::string_view AsText(absl::Span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};  // NOLINT(*-cast)
 }
 
-/// Turns the bytes of each element round.
+/// Reverses the bytes of each element.
 NpyArray FromBigEndian(const TensorView& view) {
   const auto buffer = std::make_shared<Buffer>(view.bytes.size());
   const size_t size = SizeOf(view.spec.dtype);
@@ -39,7 +39,7 @@ NpyArray FromBigEndian(const TensorView& view) {
   return {{view.spec, {buffer->data(), buffer->size()}}, buffer};
 }
 
-/// Turns first-index-fastest into last-index-fastest.
+/// Converts Fortran order (first index fastest) to C order (last index fastest).
 NpyArray FromFortran(const TensorView& view) {
   const auto buffer = std::make_shared<Buffer>(view.bytes.size());
   const size_t size = SizeOf(view.spec.dtype);

@@ -43,8 +43,8 @@ constexpr std::array<TypeName, 12> kTypes = {{{"f4", DType::kFloat32},
                                               {"u4", DType::kUInt32},
                                               {"u8", DType::kUInt64}}};
 
-/// Takes Python's literals off the front of a text; each gives false, or nothing, where another
-/// thing stands there.
+/// Takes Python literals off the front of a text. Each method returns false, or nullopt, if the
+/// text begins with something else.
 class Literals {
  public:
   explicit Literals(absl::string_view text) : left_(text) {}
@@ -57,11 +57,11 @@ class Literals {
     SkipSpace();
     return !left_.empty() && left_.front() == c;
   }
-  /// In quotes of either kind; none that needs escapes stands in a header.
+  /// A string in single or double quotes. Refuses escapes, which no header needs.
   std::optional<absl::string_view> TakeString() {
     SkipSpace();
     absl::string_view text = left_;
-    absl::ConsumePrefix(&text, "u");  // Of Python 2.
+    absl::ConsumePrefix(&text, "u");  // A Python 2 prefix.
     if (text.empty() || (text.front() != '\'' && text.front() != '"')) return std::nullopt;
     const size_t end = text.find(text.front(), 1);
     if (end == absl::string_view::npos) return std::nullopt;
@@ -70,7 +70,7 @@ class Literals {
     left_ = text.substr(end + 1);
     return value;
   }
-  /// A tuple of integers; those of Python 2 may be long ones.
+  /// A tuple of integers, which may have the suffix L of Python 2.
   std::optional<Shape> TakeSizes() {
     if (!Take("(")) return std::nullopt;
     Shape sizes;
@@ -89,7 +89,7 @@ class Literals {
       sizes.push_back(size);
       comma = Take(",");
     }
-    // (3) is a number in brackets.
+    // (3) is a number, not a tuple.
     if (sizes.size() == 1 && !comma) return std::nullopt;
     return sizes;
   }
@@ -102,7 +102,7 @@ class Literals {
 
 absl::Status SetType(absl::string_view descr, absl::string_view path, NpyHeader* header) {
   absl::string_view name = descr;
-  // Native order is ours: the program runs on little-endian machines alone.
+  // "=", native order, is little-endian: the program runs only on little-endian machines.
   header->big_endian = absl::ConsumePrefix(&name, ">");
   if (!header->big_endian && !absl::ConsumePrefix(&name, "<") && !absl::ConsumePrefix(&name, "|")) {
     absl::ConsumePrefix(&name, "=");
@@ -110,7 +110,7 @@ absl::Status SetType(absl::string_view descr, absl::string_view path, NpyHeader*
   for (const TypeName& type : kTypes) {
     if (name != type.descr) continue;
     header->spec.dtype = type.dtype;
-    // Void has no order of bytes.
+    // Void has no byte order.
     if (type.dtype == DType::kBFloat16) header->big_endian = false;
     return absl::OkStatus();
   }

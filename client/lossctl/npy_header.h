@@ -18,11 +18,11 @@ struct NpyHeader {
   size_t size = 0;  ///< Bytes of the file before its elements.
 };
 
-/// Reads the header as numpy does: formats 1.0 to 3.0, a dictionary as Python writes it, Python 2
-/// included. Errors name `path` and say what was expected.
+/// Reads a header of format 1.0 to 3.0, as numpy does: a dictionary as Python 2 or 3 writes it.
+/// Errors name `path` and say what was expected.
 absl::StatusOr<NpyHeader> ParseNpyHeader(absl::string_view file, absl::string_view path);
 
-/// A header of format 1.0 for little-endian elements in C order; bfloat16 as two-byte void.
+/// Returns a header of format 1.0 for little-endian elements in C order, bfloat16 as two-byte void.
 std::string MakeNpyHeader(const TensorSpec& spec);
 
 }  // namespace lossd

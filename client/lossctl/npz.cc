@@ -21,7 +21,7 @@
 namespace lossd {
 namespace {
 
-/// Deflate makes no more than so many bytes of one: an entry that states more lies.
+/// Upper bound of the bytes that deflate makes of one. An entry that states more is damaged.
 constexpr uint64_t kMostGrowth = 1040;
 
 struct ZipClose {
@@ -36,7 +36,7 @@ std::string Text(zip_error_t* error) {
   return text;
 }
 
-/// An archive in memory, which must outlive it.
+/// Opens an archive in memory. `bytes` must outlive it.
 absl::StatusOr<Archive> OpenArchive(absl::Span<const std::byte> bytes, const std::string& path) {
   zip_error_t error;
   zip_error_init(&error);
@@ -51,7 +51,7 @@ absl::StatusOr<Archive> OpenArchive(absl::Span<const std::byte> bytes, const std
   return archive;
 }
 
-/// The entry to read: `key`, else the one called `name`, else the only one.
+/// The entry to read: `key`; if that is empty, the one called `name`, or else the only one.
 absl::StatusOr<std::string> ChooseEntry(zip_t* archive, const std::string& path,
                                         const std::string& key, absl::string_view name) {
   std::vector<std::string> keys;
@@ -76,7 +76,7 @@ absl::Status Damaged(const std::string& path, absl::string_view why) {
   return BadFile(path, absl::StrCat("the archive is damaged: ", why));
 }
 
-/// Reads the entry to its end, where alone libzip compares length and checksum.
+/// Reads the entry to its end, because libzip checks length and checksum only there.
 absl::Status ReadToEnd(zip_file_t* file, const Buffer& to, const std::string& path) {
   for (size_t filled = 0; filled < to.size();) {
     const zip_int64_t got = zip_fread(file, to.data() + filled, to.size() - filled);

@@ -11,14 +11,15 @@
 
 namespace lossd {
 
-/// A .npy file in an archive, unpacked.
+/// An unpacked .npy file of an archive.
 struct NpzEntry {
   std::string name;
   std::shared_ptr<const Buffer> bytes;
 };
 
-/// Reads the array `key` of an archive; where `key` is empty, the one called `name`, or the only
-/// one. Lengths and checksums are checked. Errors name the file, and the arrays that it has.
+/// Reads the array `key` of an archive. If `key` is empty, reads the array called `name`, or else
+/// the only one. Checks length and checksum. Errors name the file; if the array is missing, also
+/// the arrays that the file has.
 absl::StatusOr<NpzEntry> ReadNpz(const std::string& path, const std::string& key,
                                  absl::string_view name);
 

@@ -16,7 +16,8 @@ void PrepareStandardStreams() {
   std::signal(SIGPIPE, SIG_IGN);
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (fcntl(stream, F_GETFD) != -1 || errno != EBADF) continue;
-    // The lowest free number is this one. Against its direction, so that its use still fails.
+    // open() returns the lowest free number, which is `stream`. The wrong direction makes any use
+    // of the stream still fail.
     if (open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0) return;
   }
 }

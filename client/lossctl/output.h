@@ -1,4 +1,4 @@
-// Standard output, whose errors are errors.
+// Writes to standard output and reports its errors.
 #ifndef LOSSD_CLIENT_LOSSCTL_OUTPUT_H_
 #define LOSSD_CLIENT_LOSSCTL_OUTPUT_H_
 
@@ -7,12 +7,12 @@
 
 namespace lossd {
 
-/// To be called before anything is opened: a file or connection would get the number of a standard
-/// stream that is closed, and what is meant for that stream. Also lets a write to a pipe that
-/// nobody reads fail, in place of a signal.
+/// Opens closed standard streams, so that no file or connection gets the number of such a stream
+/// and then its text. Also makes a write to a pipe without a reader fail instead of raising a
+/// signal. REQUIRES: nothing has been opened yet.
 void PrepareStandardStreams();
 
-/// Writes `text` whole: an error where standard output is full, closed, or read by nobody.
+/// Writes all of `text`. Returns an error if standard output is full, closed or without a reader.
 absl::Status WriteOutput(absl::string_view text);
 
 }  // namespace lossd

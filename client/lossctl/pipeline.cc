@@ -23,15 +23,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// When each of the last `size` requests was written, and room for the next one. An answer that a
-/// whole window of others overtook is measured from a later request.
+/// Limits the unanswered requests to `size`, and remembers when each of the last `size` requests
+/// was written. If a whole window of other answers overtakes an answer, its time is that of a later
+/// request.
 class Window {
  public:
   explicit Window(uint64_t size) : begins_(size) {}
 
-  /// The numbers of the next requests, [first, last), once half the window is free: requests that
-  /// are written together leave in one packet, and a thread is woken for many. None once it is
-  /// closed.
+  /// Waits until half the window is free. Returns the ids of the next requests, [first, last); none
+  /// once the window is closed. Requests that are written together leave in one packet, and one
+  /// wake-up of the thread serves them all.
   struct Batch {
     uint64_t first, last;
   };
@@ -57,7 +58,7 @@ class Window {
   }
 
  private:
-  // With mutex_ held.
+  // REQUIRES: mutex_ is held.
   [[nodiscard]] bool HalfFree() const { return (written_ - answered_) * 2 <= begins_.size(); }
 
   std::mutex mutex_;
@@ -87,7 +88,7 @@ absl::Status RunPipeline(const std::string& server, const ClientOptions& options
     const auto write = [&](Window::Batch batch) {
       for (uint64_t id = batch.first; id < batch.last; ++id) {
         message.set_id(id);
-        // gRPC keeps what is hinted until something that is not follows.
+        // gRPC holds back a write with this hint until a write without it follows.
         grpc::WriteOptions together;
         if (id + 1 < batch.last) together.set_buffer_hint();
         if (!stream->Write(message, together)) return false;

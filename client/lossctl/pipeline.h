@@ -1,4 +1,4 @@
-// Load on EvaluateMany: one request again and again over an open stream.
+// Puts load on EvaluateMany: sends one request repeatedly over an open stream.
 #ifndef LOSSD_CLIENT_LOSSCTL_PIPELINE_H_
 #define LOSSD_CLIENT_LOSSCTL_PIPELINE_H_
 
@@ -11,8 +11,9 @@
 
 namespace lossd {
 
-/// Sends `request` for as long as `more()` is true, `outstanding` at a time; `answered(begin)` is
-/// called for each answer with the time that its request was written. Returns the first error.
+/// Sends `request` as long as `more()` is true, and keeps at most `outstanding` requests
+/// unanswered. Calls `answered(begin)` for each answer with the time at which its request was
+/// written. Returns the first error.
 absl::Status RunPipeline(
     const std::string& server, const ClientOptions& options, const LossRequest& request,
     int outstanding, const std::function<bool()>& more,

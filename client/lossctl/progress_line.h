@@ -1,4 +1,4 @@
-// A line on a terminal that says how far a stream has come.
+// Shows the progress of a stream in a line on a terminal.
 #ifndef LOSSD_CLIENT_LOSSCTL_PROGRESS_LINE_H_
 #define LOSSD_CLIENT_LOSSCTL_PROGRESS_LINE_H_
 
@@ -13,10 +13,11 @@
 
 namespace lossd {
 
-/// Drawn on stderr, again a few times a second while bytes move; wiped out when it goes.
+/// Draws the line on stderr, at most ten times a second while bytes move, and erases it in the
+/// destructor.
 class ProgressLine {
  public:
-  /// `total` bytes are to be sent.
+  /// `total` is the number of bytes to send.
   explicit ProgressLine(uint64_t total) : total_(std::max<uint64_t>(1, total)) {}
   ~ProgressLine() {
     if (drawn_) std::fputs("\r\033[K", stderr);

@@ -22,7 +22,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// Values shown of a tensor on a terminal before it is cut.
+/// A tensor with more values is cut to this many in text.
 constexpr size_t kShownValues = 64;
 
 std::vector<double> Values(const Tensor& tensor) {
@@ -31,11 +31,11 @@ std::vector<double> Values(const Tensor& tensor) {
   return values;
 }
 
-/// As protobuf's JSON spells them: JSON itself has no such numbers.
+/// NaN and infinities are strings, as in protobuf's JSON: JSON itself has no such numbers.
 Json Number(double value, DType dtype) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
-  // The shortest decimals of a float, not of the double that it is widened to.
+  // Nine digits identify a float; the double that it is widened to would print with more.
   if (dtype != DType::kFloat64) return Json::parse(absl::StrFormat("%.9g", value));
   return value;
 }

@@ -1,4 +1,4 @@
-// Results as text, for people and for programs.
+// Formats results as text, for people and for programs.
 #ifndef LOSSD_CLIENT_LOSSCTL_SHOW_H_
 #define LOSSD_CLIENT_LOSSCTL_SHOW_H_
 
@@ -9,8 +9,8 @@
 
 namespace lossd {
 
-/// Lines with the loss, the gradient where `flags` asks for it, and the counts; or one line of
-/// JSON. Numbers have as many digits as tell them from all others of their type.
+/// Returns lines with the loss, the gradient if `flags` asks for it, and the counts; or one line of
+/// JSON. Numbers have enough digits to identify them among all numbers of their type.
 std::string Show(const EvalFlags& flags, const LossResult& result);
 
 }  // namespace lossd
