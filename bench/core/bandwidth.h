@@ -1,4 +1,4 @@
-// What the machine's memory can do: plain loops to compare kernels with.
+// Plain loops that measure the memory bandwidth of the machine, to compare kernels with.
 #ifndef LOSSD_BENCH_CORE_BANDWIDTH_H_
 #define LOSSD_BENCH_CORE_BANDWIDTH_H_
 
@@ -9,8 +9,8 @@ namespace lossd::bench {
 /// Reads every byte; the result keeps the reads alive.
 float ReadAll(const std::byte* from, size_t bytes);
 
-/// Copies with streaming stores, which do not read the lines that they write. `to` is aligned to 64
-/// bytes and `bytes` is a multiple of 64.
+/// Copies with streaming stores, which do not read the cache lines that they write. REQUIRES: `to`
+/// is aligned to 64 bytes and `bytes` is a multiple of 64.
 void StreamingCopy(const std::byte* from, size_t bytes, std::byte* to);
 
 }  // namespace lossd::bench

@@ -1,7 +1,9 @@
-// core_bench: times our core and the machine's memory on request, so that a driver can take turns
-// between it and its peers. One command a line on stdin, one answer a line on stdout:
+// core_bench: times core and the machine's memory on request, so that a driver can alternate
+// between core_bench and its peers. Reads one command per line from stdin, writes one answer per
+// line:
 //   prepare DTYPE[/TARGET] N C [d1 ...]   -> ready; TARGET is smoothing or probabilities
-//   run WHAT COUNT                        -> mean seconds of COUNT runs, after the caches' rotation
+//   run WHAT COUNT                        -> mean seconds of COUNT runs, each on the next copy
+//   target                                -> the instruction set
 //   quit
 #include <algorithm>
 #include <chrono>
@@ -40,7 +42,7 @@ double Seconds() {
   return std::chrono::duration<double>(now).count();
 }
 
-/// The answer to a line; empty: quit.
+/// The answer to a line; empty for quit.
 std::string Answer(const std::string& line, std::unique_ptr<BenchProblem>* problem, Pool* pool) {
   std::istringstream words(line);
   std::string verb;

@@ -19,7 +19,7 @@ namespace {
 constexpr size_t kLine = 64;
 constexpr size_t kRotation = size_t{256} << 20U;
 constexpr size_t kMostCopies = 4096;
-constexpr size_t kPiece = size_t{256} << 10U;  ///< What a thread reads or copies at a time.
+constexpr size_t kPiece = size_t{256} << 10U;  ///< Bytes that a thread reads or copies at a time.
 
 size_t RoundUp(size_t bytes) { return (bytes + kLine - 1) / kLine * kLine; }
 
@@ -66,7 +66,7 @@ void BenchProblem::FillTarget(size_t count) {
   target_bytes_ = count * SizeOf(target_spec_.dtype);
   std::mt19937_64 random(2);
   if (target_ == Target::kProbabilities) {
-    // As many copies as of the logits.
+    // One copy for each copy of the logits.
     target_stride_ = stride_;
     memory_.emplace_back(copies_ * stride_);
     const double most = 2.0 / static_cast<double>(input_spec_.shape[1]);

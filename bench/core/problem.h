@@ -1,4 +1,4 @@
-// One shape to time: rotated buffers of logits, labels and gradients.
+// One shape to time, with rotating buffers of logits, targets and gradients.
 #ifndef LOSSD_BENCH_CORE_PROBLEM_H_
 #define LOSSD_BENCH_CORE_PROBLEM_H_
 
@@ -15,7 +15,7 @@
 
 namespace lossd::bench {
 
-/// Memory on cache lines, each page touched.
+/// Memory aligned to cache lines, with every page touched.
 class AlignedBytes {
  public:
   explicit AlignedBytes(size_t size);
@@ -28,20 +28,21 @@ class AlignedBytes {
   std::unique_ptr<std::byte, Free> data_;
 };
 
-/// What a problem's target is: labels, labels smoothed by 0.1, or probabilities of the input's
-/// type.
+/// The target: class indices, class indices with label smoothing 0.1, or probabilities of the
+/// input's type.
 enum class Target : uint8_t { kIndex, kSmoothing, kProbabilities };
 
-/// Copies of one random problem's tensors, so many that a copy has left the caches when its turn
-/// comes again (some 256 MiB in all, at most 4096 copies).
+/// Copies of the tensors of one random problem. There are so many copies that one has left the
+/// caches before its next turn: about 256 MiB of logits, at least 2 and at most 4096 copies.
 class BenchProblem {
  public:
-  /// Logits from N(0, 4), labels or probabilities uniform. REQUIRES: a shape (N, C, d1..dK).
+  /// Logits come from N(0, 4); labels or probabilities are uniform. REQUIRES: `shape` is
+  /// (N, C, d1, ..., dK).
   BenchProblem(DType dtype, const Shape& shape, Target target);
 
-  /// Runs `what` on the next copy: "loss", "gradient" (the whole call of a library user: plan,
-  /// label checks, evaluation), or on the input's bytes "read", "memcpy", "stream" (a copy by
-  /// streaming stores). False for any other word.
+  /// Runs `what` on the next copy. "loss" and "gradient" time the whole call of a library user:
+  /// plan, label checks, evaluation. "read", "memcpy" and "stream" (a copy with streaming stores)
+  /// time the input's bytes. Returns false for any other word.
   bool Run(const std::string& what, Pool* pool);
 
  private:
@@ -53,8 +54,8 @@ class BenchProblem {
   TensorSpec target_spec_;
   size_t input_bytes_ = 0;
   size_t target_bytes_ = 0;
-  size_t target_stride_ = 0;  ///< 0 where all copies share one target: labels are few bytes.
-  size_t stride_ = 0;         ///< From one copy to the next: the bytes rounded up to cache lines.
+  size_t target_stride_ = 0;  ///< 0 if all copies share one target: class indices are few bytes.
+  size_t stride_ = 0;         ///< Bytes of one copy of the input, rounded up to cache lines.
   size_t copies_ = 0;
   size_t next_ = 0;
   std::vector<AlignedBytes> memory_;  ///< Inputs, gradients, targets.

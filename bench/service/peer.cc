@@ -1,19 +1,19 @@
-// bench_peer: a raw gRPC service that does nothing but move bytes, and a client for it and for any
-// service that takes raw bytes; what the wire itself allows.
+// bench_peer: a raw gRPC service that only moves bytes, and a client for this or any service that
+// takes raw bytes. Measures the limits of the wire itself.
 //   bench_peer serve ADDR
-//     says "ready ADDR" and serves until stdin ends
+//     prints "ready ADDR" and serves until stdin ends
 //   bench_peer call ADDR METHOD BYTES N [NUMBER]...
-//     N unary calls; the request is NUMBERs and zeros
+//     N unary calls; the request is the NUMBERs, then zeros
 //   bench_peer retried ADDR METHOD BYTES N
-//     the same over a channel that tries calls again, as the channels of lossd's clients do
+//     the same over a channel with the retry policy of lossd's clients
 //   bench_peer load ADDR METHOD BYTES CONNECTIONS MS
-//     unary calls over so many connections for so long
+//     unary calls over CONNECTIONS connections for MS milliseconds
 //   bench_peer stream ADDR METHOD BYTES CHUNK N
-//     N streams of BYTES in messages of CHUNK
-// Prints one line of JSON with seconds of each call. Methods of `serve`: /bench/Call (unary, the
-// request is the reply); of messages in both directions /bench/Echo, /bench/Sink
-// (reply of 8 bytes at the end), /bench/EchoCopy and /bench/SinkCopy (each byte copied once to an
-// aligned place, as a service must that computes with it).
+//     N streams of BYTES bytes in messages of CHUNK bytes
+// The client prints one line of JSON with the seconds of each call. The methods of `serve` are
+// /bench/Call (unary; the request is the reply) and four bidirectional streams: /bench/Echo,
+// /bench/Sink (a reply of 8 bytes at the end), /bench/EchoCopy and /bench/SinkCopy. The last two
+// copy each byte once to aligned memory, as any service must that computes with the bytes.
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
@@ -44,7 +44,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Copies a message to an aligned buffer, and lends that.
+/// Copies a message to an aligned buffer, and lends the buffer.
 grpc::ByteBuffer CopyAligned(const grpc::ByteBuffer& message) {
   auto* buffer = new Buffer(std::max<size_t>(1, message.Length()));
   std::vector<grpc::Slice> slices;
@@ -59,7 +59,7 @@ grpc::ByteBuffer CopyAligned(const grpc::ByteBuffer& message) {
   return {&lent, 1};
 }
 
-/// Echoes messages one for one, or swallows them and answers the end with 8 bytes.
+/// Echoes each message, or discards the messages and answers their end with 8 bytes.
 class PeerReactor final : public grpc::ServerGenericBidiReactor {
  public:
   PeerReactor(bool echo, bool copy) : echo_(echo), copy_(copy) { StartRead(&message_); }
@@ -97,8 +97,7 @@ class PeerService final : public grpc::CallbackGenericService {
   }
 };
 
-/// /bench/Call: the request is the reply, by the shortest way that the library has for a unary
-/// call.
+/// /bench/Call: the request is the reply, by the shortest path that gRPC has for a unary call.
 class CallService final : public grpc::Service {
  public:
   CallService() {
@@ -117,7 +116,7 @@ class CallService final : public grpc::Service {
   }
 };
 
-/// The settings of lossd's server and client.
+/// Sets the channel arguments that lossd's server and client set.
 template <typename Arguments>
 void Tune(Arguments&& set) {
   set(GRPC_ARG_HTTP2_BDP_PROBE, 0);
@@ -148,7 +147,7 @@ int Serve(const std::string& address) {
   return 0;
 }
 
-/// The policy of lossd's clients.
+/// The retry policy of lossd's clients.
 constexpr char kRetries[] = R"({"methodConfig": [{
   "name": [{"service": "bench"}],
   "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.05s", "maxBackoff": "1s",
@@ -164,7 +163,7 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address, bool retried 
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
 }
 
-/// A message of so many bytes: these numbers, little-endian, then zeros.
+/// A message of `bytes` bytes: `numbers`, little-endian, then zeros.
 grpc::ByteBuffer MessageOf(size_t bytes, const std::vector<int64_t>& numbers) {
   std::string message(bytes, '\0');
   const size_t head = std::min(bytes, numbers.size() * sizeof(int64_t));
@@ -179,7 +178,8 @@ void Print(const std::vector<double>& seconds) {
   std::cout << "]" << std::endl;
 }
 
-/// Calls one after the other over a connection of its own, as long as `more()`; seconds of each.
+/// Makes one call after the other over its own connection, as long as `more` of the number of calls
+/// is true. Returns the seconds of each call.
 template <typename More>
 std::vector<double> Calls(const std::string& address, const std::string& method,
                           const grpc::ByteBuffer& message, bool retried, const More& more) {
@@ -210,7 +210,7 @@ int Call(const std::string& address, const std::string& method, size_t request, 
   return 0;
 }
 
-/// As `lossctl bench --concurrency`: a thread and a connection each.
+/// As `lossctl bench --concurrency`: each connection has its own thread.
 int Load(const std::string& address, const std::string& method, size_t request, int connections,
          int milliseconds) {
   const auto begin = Clock::now();
@@ -237,8 +237,8 @@ int Stream(const std::string& address, const std::string& method, size_t bytes, 
   const auto channel = Connect(address);
   const grpc::internal::RpcMethod rpc(method.c_str(), grpc::internal::RpcMethod::BIDI_STREAMING,
                                       channel);
-  // As lossd's client: each chunk is lent on its way out, and copied once on its way in.
-  const auto* const source = new std::vector<char>(bytes, 'x');  // gRPC may hold it to the end.
+  // As in lossd's client, a chunk is lent when it is sent, and copied once when it is received.
+  const auto* const source = new std::vector<char>(bytes, 'x');  // Leaked: gRPC may hold it.
   std::vector<char> sink(bytes + 64);
   std::vector<double> seconds;
   for (int i = 0; i < count; ++i) {

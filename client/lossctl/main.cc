@@ -1,5 +1,4 @@
-// lossctl: the command-line client. Evaluates files, and shows load, health and settings of a
-// server.
+// lossctl: the command-line client. Evaluates files; measures and describes a server.
 #include <grpc/support/log.h>
 
 #include <CLI/CLI.hpp>
