@@ -1,5 +1,5 @@
-// A project that calls a server, which is its argument. Its code has a warning that would be an
-// error, were lossd's own options to reach it.
+// A project that calls a server, whose address is its argument. The code has a warning that would
+// be an error if lossd's own compile options reached it.
 #include <lossd/client.h>
 
 #include <cmath>

@@ -1,5 +1,5 @@
-// A project that evaluates in its own process. Its code has a warning that would be an error, were
-// lossd's own options to reach it.
+// A project that evaluates in its own process. The code has a warning that would be an error if
+// lossd's own compile options reached it.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>

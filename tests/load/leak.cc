@@ -1,5 +1,5 @@
-// Loaded into a server by LD_PRELOAD it leaks 1 KiB with each message that is sent: the control
-// that a test for leaks must catch.
+// Leaks 1 KiB at each sendmsg() of a server that loads it by LD_PRELOAD: the control that a test
+// for leaks must catch.
 #include <dlfcn.h>
 #include <sys/socket.h>
 
@@ -8,7 +8,7 @@
 
 namespace {
 
-void* volatile last_lost = nullptr;  // Or the compiler would see that nobody needs the memory.
+void* volatile last_lost = nullptr;  // Keeps the compiler from removing the allocation.
 
 }  // namespace
 

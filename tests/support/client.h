@@ -1,4 +1,4 @@
-// Problems as the C++ client takes them, and servers that it is tried on.
+// Requests for the C++ client, and servers to test it on.
 #ifndef LOSSD_TESTS_SUPPORT_CLIENT_H_
 #define LOSSD_TESTS_SUPPORT_CLIENT_H_
 
@@ -13,16 +13,17 @@
 
 namespace lossd::testing {
 
-/// Refers to the problem's bytes.
+/// The request refers to the problem's bytes.
 LossRequest RequestOf(const OwnedProblem& problem);
 
 Bytes BytesOf(const Tensor& tensor);
 Results ResultsOf(const LossResult& result);
 
-/// 700 rows of 300 classes with one label, the gradient wanted: several chunks and tasks.
+/// 700 rows of 300 classes, all with the same label, and the gradient requested: enough for several
+/// chunks and tasks.
 OwnedProblem ManyRows();
 
-/// Serves a service of the test's own on a free port.
+/// Serves the test's own service on a free port.
 std::unique_ptr<grpc::Server> Serve(v1::LossService::Service* service, std::string* address);
 
 }  // namespace lossd::testing

@@ -18,7 +18,7 @@ namespace lossd::testing {
 namespace {
 
 void StoreInteger(DType dtype, double value, std::byte* to) {
-  // Little-endian two's complement, cut to the type's width.
+  // Little-endian two's complement, truncated to the type's width.
   if (dtype == DType::kUInt64 && value >= 0x1p63) {
     StoreRaw(to, static_cast<uint64_t>(value));
     return;

@@ -1,4 +1,4 @@
-// Problems with their bytes, and ways to run them, for tests.
+// Problems that own their bytes, and functions to run them, for tests.
 #ifndef LOSSD_TESTS_SUPPORT_PROBLEM_H_
 #define LOSSD_TESTS_SUPPORT_PROBLEM_H_
 
@@ -21,14 +21,14 @@ namespace lossd::testing {
 
 using Bytes = std::vector<std::byte>;
 
-/// A tensor with its bytes.
+/// A tensor that owns its bytes.
 struct OwnedTensor {
   TensorSpec spec;
   Bytes bytes;
   [[nodiscard]] TensorView view() const { return {spec, bytes}; }
 };
 
-/// Values rounded to a floating type, or converted to an integer one.
+/// A tensor of `values`, rounded to a floating type or converted to an integer type.
 OwnedTensor MakeTensor(DType dtype, Shape shape, const std::vector<double>& values);
 /// The elements of a floating tensor.
 std::vector<double> Values(DType dtype, const Bytes& bytes);
@@ -43,10 +43,10 @@ struct OwnedProblem {
 
   [[nodiscard]] Problem problem() const;
   [[nodiscard]] Operands operands() const;
-  [[nodiscard]] std::shared_ptr<const Plan> plan() const;  ///< Must be valid.
+  [[nodiscard]] std::shared_ptr<const Plan> plan() const;  ///< REQUIRES: the problem is valid.
 };
 
-/// Everything that an evaluation gives.
+/// All outputs of an evaluation.
 struct Results {
   Bytes loss;
   Bytes log_sum_exp;
@@ -56,22 +56,23 @@ struct Results {
   Summary summary;
 };
 
-/// Runs EvaluateBatch on a pool of `threads` threads. Outputs are poisoned before.
+/// Runs EvaluateBatch on a pool of `threads` threads, with outputs that are poisoned before.
 absl::StatusOr<Results> RunBatch(const OwnedProblem& problem, int threads = 1);
 
-/// Expects this code, and an error detail with this field and this reason.
+/// Expects the code, and an error detail with the field and the reason.
 void ExpectError(const absl::Status& status, absl::StatusCode code, const std::string& field,
                  const std::string& reason);
 
-/// Every byte and every count of two results is the same; names the first that is not.
+/// Compares every byte and every count of two results. Returns the name of the first member that
+/// differs; empty if none does.
 std::string Difference(const Results& a, const Results& b);
 
-/// Class indices over logits with their classes at axis 1, reduction mean, the input's gradient
-/// wanted.
+/// Logits with class axis 1 (0 if they have one dimension) and class indices, with reduction mean
+/// and the input's gradient requested.
 OwnedProblem MakeIndex(DType dtype, Shape shape, const std::vector<double>& x,
                        const std::vector<double>& labels);
 
-/// A random valid problem of any kind with every output that it may ask for.
+/// A random valid cross-entropy problem that requests every output that it may.
 OwnedProblem RandomProblem(std::mt19937_64* random);
 
 }  // namespace lossd::testing

@@ -49,13 +49,13 @@ uint32_t ReadBigEndian(const std::string& from, size_t at, size_t bytes) {
   return value;
 }
 
-/// A header that the peer need not remember.
+/// A header that the peer does not put into its compression table.
 std::string Literal(const std::string& name, const std::string& value) {
   return absl::StrCat(std::string(1, '\0'), std::string(1, static_cast<char>(name.size())), name,
                       std::string(1, static_cast<char>(value.size())), value);
 }
 
-/// Reads exactly so many bytes; false where the connection is over.
+/// Reads exactly `bytes` bytes; false if the connection has ended.
 bool ReadAll(int fd, size_t bytes, std::string* to) {
   to->resize(bytes);
   for (size_t at = 0; at < bytes;) {
@@ -108,7 +108,7 @@ void RawConnection::CutBehindBytes() {
     frames += absl::StrCat(BigEndian(4, 3), BigEndian(kWindowUpdate, 1), BigEndian(0, 5),
                            BigEndian(1, 4));
   }
-  // gRPC is at the first ones when the last ones come.
+  // In parts, so that gRPC handles the first frames while the last ones arrive.
   for (size_t at = 0; at < frames.size(); at += frames.size() / 4) {
     send(fd_, frames.data() + at, frames.size() / 4, MSG_NOSIGNAL);
   }

@@ -1,5 +1,5 @@
-// HTTP/2 by hand, for what gRPC's own client never does: half a message, a window that stays shut,
-// a connection that is cut.
+// HTTP/2 by hand, to do things that gRPC's own client never does: send half a message, keep a
+// window shut, cut a connection.
 #ifndef LOSSD_TESTS_SUPPORT_RAW_HTTP2_H_
 #define LOSSD_TESTS_SUPPORT_RAW_HTTP2_H_
 
@@ -12,31 +12,32 @@
 
 namespace lossd::testing {
 
-/// One connection, for one thread. It holds no more than one frame.
+/// One connection, for use by one thread. Holds no more than one frame.
 class RawConnection {
  public:
-  /// `window`: bytes of each answer that the server may send until OpenWindows.
+  /// `window` is the number of bytes of each answer that the server may send before OpenWindows.
   RawConnection(const std::string& address, uint32_t window);
-  /// Cuts the connection without a word.
+  /// Cuts the connection without notice.
   ~RawConnection();
   RawConnection(const RawConnection&) = delete;
   RawConnection& operator=(const RawConnection&) = delete;
 
-  /// Headers of a call to LossService's `method`; the stream's number. `timeout` as in gRPC's
-  /// header: "200m".
+  /// Sends the headers of a call to LossService's `method`. Returns the stream's number. `timeout`
+  /// is the value of gRPC's header, for example "200m".
   uint32_t Begin(const std::string& method, const std::string& timeout = "");
-  /// Sends bytes of messages, see Framed; waits for the server's windows up to five seconds. False
-  /// where the stream has ended or the windows stay shut.
+  /// Sends bytes of messages (see Framed) and waits up to five seconds for the server's windows.
+  /// Returns false if the stream has ended or the windows stay shut.
   bool Send(uint32_t stream, absl::string_view bytes, bool last);
   void Reset(uint32_t stream);
   void OpenWindows(uint32_t stream);
-  /// Whether the server ended the stream, by trailers or a reset, or the connection with it.
+  /// Waits up to `patience`. Returns whether the server has ended the stream, by trailers or a
+  /// reset, or the whole connection.
   bool AwaitEnd(uint32_t stream, std::chrono::milliseconds patience);
-  /// The bytes of the headers that ended the stream: gRPC compresses no strings, so that a status
-  /// and its message can be seen in them.
+  /// The encoded headers that ended the stream. gRPC compresses no strings, so a status and its
+  /// message are readable in them.
   [[nodiscard]] const std::string& trailers(uint32_t stream) { return streams_[stream].trailers; }
   void Cut();
-  /// Cuts the connection right behind much that asks for no answer.
+  /// Sends many frames that need no answer, and cuts the connection right after them.
   void CutBehindBytes();
 
  private:
@@ -46,7 +47,7 @@ class RawConnection {
     std::string trailers;
   };
   void SendFrame(uint8_t type, uint8_t flags, uint32_t stream, absl::string_view payload);
-  /// Takes a frame, if one comes within `patience`.
+  /// Reads and handles one frame; false if none comes within `patience`.
   bool Take(std::chrono::milliseconds patience);
   void Handle(uint8_t type, uint8_t flags, uint32_t stream, const std::string& payload);
   void TakeSettings(const std::string& payload);
@@ -59,7 +60,7 @@ class RawConnection {
   std::map<uint32_t, Stream> streams_;
 };
 
-/// A message as gRPC frames it.
+/// Returns `message` with gRPC's framing.
 std::string Framed(const std::string& message);
 
 }  // namespace lossd::testing

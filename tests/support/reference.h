@@ -1,10 +1,9 @@
-// The loss in its plainest form, for any number type: what kernels are tested against.
+// The loss in its plainest form, for any number type, to test kernels against.
 //
-// It is written once, as a scalar function of T. At T = double it gives values; at
-// T = std::complex<double> it gives derivatives by the complex step: Im f(x + ih) / h has no
-// subtraction and so no cancellation (Squire and Trapp, SIAM Review 40, 1998). At a wide T it is
-// the truth to measure rounding errors by. Not for production: it keeps no promise on speed or
-// bits.
+// The loss is written once, as a scalar function of T. T = double gives values. T =
+// std::complex<double> gives derivatives by the complex step: Im f(x + ih) / h has no subtraction
+// and so no cancellation (Squire and Trapp, SIAM Review 40, 1998). A wide T gives the truth to
+// measure rounding errors by. Not for production: neither speed nor bits are promised.
 #ifndef LOSSD_TESTS_SUPPORT_REFERENCE_H_
 #define LOSSD_TESTS_SUPPORT_REFERENCE_H_
 
@@ -18,8 +17,8 @@
 
 namespace lossd {
 
-/// A problem with its classes last and everything widened to T. Exactly one of labels (with -1 for
-/// ignored positions) and probabilities is given.
+/// A problem with the class axis last and all values widened to T. Exactly one of labels (with -1
+/// for ignored positions) and probabilities is given.
 template <typename T>
 struct ReferenceProblem {
   size_t classes = 0;
@@ -64,7 +63,7 @@ T ReferenceLoss(const ReferenceProblem<T>& problem, size_t n) {
   return loss;
 }
 
-/// What gradients are taken of: sum_n g_n loss_n, or g times the reduced loss.
+/// The function whose gradients are taken: sum_n g_n loss_n, or g times the reduced loss.
 template <typename T>
 T ReferenceObjective(const ReferenceProblem<T>& problem) {
   const size_t positions = problem.input.size() / problem.classes;

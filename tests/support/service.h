@@ -1,4 +1,4 @@
-// A server in this process on a free port, and raw calls to it.
+// A server in the test's process on a free port, and raw calls to it.
 #ifndef LOSSD_TESTS_SUPPORT_SERVICE_H_
 #define LOSSD_TESTS_SUPPORT_SERVICE_H_
 
@@ -29,7 +29,7 @@ class TestServer {
   v1::LossService::Stub& stub() { return *stub_; }
   [[nodiscard]] const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   Server& server() { return *server_; }
-  /// Waits up to five seconds until no call holds memory.
+  /// Waits up to five seconds until no call holds memory. Returns whether that is so.
   bool MemoryIsBack();
 
  private:
@@ -38,16 +38,18 @@ class TestServer {
   std::unique_ptr<v1::LossService::Stub> stub_;
 };
 
-/// Every call gets a deadline, so that a hang is a failure.
+/// Sets a deadline of 60 seconds, so that a hang is a failure.
 void SetDeadline(grpc::ClientContext* context);
 
 Results FromResponse(const v1::EvaluateResponse& response);
 
 absl::StatusOr<Results> CallUnary(v1::LossService::Stub* stub, const OwnedProblem& problem);
-/// All problems through one stream of EvaluateMany, pipelined; in the order of the problems.
+/// Sends all problems, pipelined, through one stream of EvaluateMany. Returns the results in the
+/// order of the problems.
 std::vector<absl::StatusOr<Results>> CallMany(v1::LossService::Stub* stub,
                                               const std::vector<const OwnedProblem*>& problems);
-/// Messages of `chunk` bytes of one tensor each; the weight in the header, or in the first of them.
+/// Sends messages of `chunk` bytes of one tensor each. The weight is in the header, or in the first
+/// messages if `weight_follows`.
 absl::StatusOr<Results> CallStream(v1::LossService::Stub* stub, const OwnedProblem& problem,
                                    size_t chunk, bool weight_follows = false);
 

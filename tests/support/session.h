@@ -13,7 +13,7 @@
 
 namespace lossd::testing {
 
-/// A session with its pool and budget; outputs are collected as they come.
+/// A session with its own pool and budget. Collects outputs as they come.
 class SessionDriver {
  public:
   explicit SessionDriver(const OwnedProblem& problem, const StreamLimits& limits = {},
@@ -26,15 +26,15 @@ class SessionDriver {
   StreamSession& session() { return *session_; }
   MemoryBudget& budget() { return budget_; }
 
-  /// Appends bytes [begin, end) of an operand, once the session wants any, taking replies
-  /// meanwhile.
+  /// Waits until the session wants operands, and takes replies meanwhile. Then appends bytes
+  /// [begin, end) of an operand.
   absl::Status Send(Operand operand, size_t begin, size_t end);
-  /// Everything, in messages of `chunk` bytes: a weight that follows and class indices first, else
-  /// in step with the input.
+  /// Sends all operands in messages of `chunk` bytes: first a weight that follows, then class
+  /// indices, then the rest in step with the input.
   absl::Status SendAll(size_t chunk);
-  /// Takes what is there.
+  /// Takes the replies that are ready.
   void TakeReplies();
-  /// Waits until `done` holds, taking replies; false after ten seconds.
+  /// Takes replies until `done()` is true. Returns false after ten seconds.
   template <typename Condition>
   bool WaitUntil(const Condition& done) {
     for (int i = 0; i < 10000; ++i) {
@@ -46,7 +46,7 @@ class SessionDriver {
     }
     return false;
   }
-  /// Closes and waits for the last reply.
+  /// Closes the session and waits for the last reply.
   absl::Status Finish();
 
   [[nodiscard]] const Results& results() const { return results_; }

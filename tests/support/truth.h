@@ -1,4 +1,4 @@
-// The loss of a row to 200 bits, by MPFR.
+// The loss of a row with a precision of 200 bits, computed with MPFR.
 #ifndef LOSSD_TESTS_SUPPORT_TRUTH_H_
 #define LOSSD_TESTS_SUPPORT_TRUTH_H_
 
@@ -16,7 +16,7 @@ namespace lossd::testing {
 /// A 200-bit number with value semantics.
 class Big {
  public:
-  Big(double value = 0) {  // NOLINT(*-explicit-constructor): a number like any other.
+  Big(double value = 0) {  // NOLINT(*-explicit-constructor): converts like other number types.
     mpfr_init2(value_, 200);
     mpfr_set_d(value_, value, MPFR_RNDN);
   }
@@ -53,7 +53,7 @@ class Big {
   mpfr_t value_;
 };
 
-/// The distance from `truth` in units of the last place of F at `truth`.
+/// The distance of `got` from `truth` in ulps of F at `truth`.
 template <typename F>
 double UlpError(F got, const Big& truth) {
   const double exact = truth.ToDouble();
@@ -63,7 +63,7 @@ double UlpError(F got, const Big& truth) {
   int exponent = truth.IsZero() ? std::numeric_limits<F>::min_exponent - 1 : std::ilogb(exact);
   exponent = std::max(exponent, std::numeric_limits<F>::min_exponent - 1);
   const int unit = exponent - std::numeric_limits<F>::digits + 1;
-  // Scaled in two steps: a unit of float64's last place can be subnormal.
+  // Divide in two steps, because an ulp of float64 can be subnormal.
   const Big distance = Abs(Big(static_cast<double>(got)) - truth);
   return (distance / Big(std::ldexp(1.0, unit / 2)) / Big(std::ldexp(1.0, unit - unit / 2)))
       .ToDouble();
@@ -85,7 +85,7 @@ class TruthRow {
   /// -l_c.
   [[nodiscard]] Big NegativeLog(size_t c) const { return Big(x_[top_]) - Big(x_[c]) + log_norm_; }
   [[nodiscard]] Big Softmax(size_t c) const { return exponentials_[c] / (Big(1) + tail_); }
-  /// p_y - 1, as minus the sum of the others.
+  /// p_y - 1, computed as minus the sum of the other p_c.
   [[nodiscard]] Big SoftmaxMinusOne(size_t y) const {
     Big others;
     for (size_t c = 0; c < x_.size(); ++c) {

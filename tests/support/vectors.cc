@@ -74,7 +74,7 @@ Vector Parse(const Json& json) {
   }
   if (json.contains("grad_output")) {
     const auto values = Numbers(json["grad_output"].at("values"));
-    // Its shape is the loss's, which only a plan knows.
+    // grad_output has the shape of the loss, which only a plan knows.
     problem.outputs.grad_input = true;
     const Shape loss_shape = problem.plan()->LossShape();
     problem.grad_output =
@@ -97,7 +97,7 @@ Vector Parse(const Json& json) {
   return vector;
 }
 
-/// Tolerances: a few roundings of the type, and the absolute error that float64 answers have.
+/// A few roundings of the type, and the absolute error of float64 results.
 struct Tolerance {
   double relative;
   double absolute;
@@ -140,7 +140,7 @@ std::string Compare(const std::string& what, DType dtype, const std::vector<doub
 
 const std::vector<Vector>& AllVectors() {
   static const auto* vectors = [] {
-    auto* all = new std::vector<Vector>();  // Lives as long as the process.
+    auto* all = new std::vector<Vector>();  // Never deleted.
     std::set<std::filesystem::path> paths;
     for (const auto& entry : std::filesystem::directory_iterator(LOSSD_TEST_DATA)) {
       if (entry.path().extension() == ".jsonl") paths.insert(entry.path());

@@ -1,4 +1,4 @@
-// The conformance vectors: problems and PyTorch's answers.
+// The conformance vectors: problems and PyTorch's results.
 #ifndef LOSSD_TESTS_SUPPORT_VECTORS_H_
 #define LOSSD_TESTS_SUPPORT_VECTORS_H_
 
@@ -18,12 +18,12 @@ struct Vector {
   std::vector<double> grad_weight;
 };
 
-/// All cases of the *.jsonl files in tests/conformance, in order. Aborts where the file is not as
-/// it should be.
+/// All cases of the *.jsonl files in tests/conformance, in order. Aborts if there are fewer than
+/// 600 or if a dtype is unknown.
 const std::vector<Vector>& AllVectors();
 
-/// What is wrong with `results`; empty where they agree with the vector's answers within the
-/// precision of their types.
+/// Compares `results` with the vector's. Returns the first difference; empty if they agree within
+/// the precision of their types.
 std::string Check(const Vector& vector, const Results& results);
 
 }  // namespace lossd::testing

@@ -1,4 +1,4 @@
-// Problems as messages.
+// Converts problems to messages.
 #ifndef LOSSD_TESTS_SUPPORT_WIRE_H_
 #define LOSSD_TESTS_SUPPORT_WIRE_H_
 
@@ -9,7 +9,7 @@ namespace lossd::testing {
 
 v1::EvaluateRequest MakeRequest(const OwnedProblem& problem);
 v1::EvaluateStreamHeader MakeHeader(const OwnedProblem& problem);
-/// What a server should answer.
+/// The response that a server should give.
 v1::EvaluateResponse MakeResponse(const OwnedProblem& problem, const Results& results);
 
 }  // namespace lossd::testing
