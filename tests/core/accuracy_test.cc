@@ -1,4 +1,4 @@
-// Rounding errors against 200-bit truth, over rows that break naive formulas.
+// Rounding errors relative to 200-bit truth, over rows that break naive formulas.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -22,7 +22,7 @@ struct NamedRow {
   std::vector<double> x;
 };
 
-/// Rows of `classes` logits that fit F.
+/// Rows of `classes` logits that F represents exactly.
 template <typename F>
 std::vector<NamedRow> AdversarialRows(size_t classes, std::mt19937_64* random) {
   const auto fill = [classes](auto&& value) {
@@ -50,7 +50,7 @@ std::vector<NamedRow> AdversarialRows(size_t classes, std::mt19937_64* random) {
       {"uniform", fill([&](size_t) { return uniform(*random); })},
       {"offset", fill([&](size_t) { return 1e4 + normal(*random); })},
   };
-  // Gaps from where the remainder is near 1 down to where the loss is subnormal and then 0.
+  // From a gap with a remainder near 1 to gaps whose loss is subnormal and then 0.
   for (const double gap : {0.5, 5.0, 17.0, 30.0, 86.0, 88.0, 95.0, 103.0, 110.0, 700.0, 744.0}) {
     rows.push_back(
         {"gap " + std::to_string(gap), fill([gap](size_t c) { return c == 0 ? 0.3 : 0.3 - gap; })});
@@ -64,7 +64,7 @@ struct Worst {
   std::string where;
 };
 
-/// Worst errors in ulp of the loss and of the gradient, for the first and the last class.
+/// The worst errors of loss and gradient in ulps, with the first and with the last class as label.
 template <typename F>
 Worst MeasureRows(DType dtype, const std::vector<size_t>& sizes) {
   Worst worst;
@@ -126,7 +126,7 @@ TEST(Accuracy, TinyLossIsNotZero) {
                   9.357623e-14F);
 }
 
-// A weight can lift a loss that float32 alone would flush to zero back into the normal range.
+// A weight can bring a loss that float32 alone would flush to zero back into the normal range.
 TEST(Accuracy, GreatWeightsOfTinyLosses) {
   for (const size_t classes : {2U, 64U, 65U, 300U}) {
     std::vector<double> x(classes, -150.0);
@@ -148,7 +148,7 @@ TEST(Accuracy, GreatWeightsOfTinyLosses) {
   }
 }
 
-/// Soft targets: within so many ulp of the exact loss where all masses are at least 0.
+/// Losses of soft targets whose masses are all at least 0 are within a few ulps of the exact loss.
 TEST(Accuracy, SmoothedAndProbabilityLosses) {
   std::mt19937_64 random(11);
   std::uniform_real_distribution<double> share(0, 1);

@@ -1,4 +1,4 @@
-// Every conformance vector through the core.
+// Runs every conformance vector through core.
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -31,7 +31,7 @@ TEST(CoreConformance, EveryCriterionHasVectors) {
   for (const std::string& name : KindNames()) EXPECT_GE(counts[name], 100U) << name;
 }
 
-// A control: the comparison notices an answer that is off by a little.
+// A control: the comparison notices a slightly wrong result.
 TEST(CoreConformance, CheckCanFail) {
   size_t noticed = 0;
   for (Vector vector : AllVectors()) {

@@ -1,4 +1,4 @@
-// The edges where the service is deliberately better than PyTorch, byte counts that lie, and
+// Edge cases in which the service is deliberately better than PyTorch, wrong byte counts, and
 // buffers at odd addresses.
 #include <gtest/gtest.h>
 
@@ -43,7 +43,7 @@ TEST(Edges, ZeroMassAtMinusInfinityCountsNothing) {
   const auto results = RunBatch(problem);
   EXPECT_NEAR(Values(DType::kFloat64, results->loss)[0], std::log1p(std::exp(-1.0)) + 0.5, 1e-15);
   EXPECT_EQ(Values(DType::kFloat64, results->grad_input)[1], 0.0);
-  // A zero class weight silences its class as well.
+  // A class weight of zero has the same effect.
   OwnedProblem weighted = MakeIndex(DType::kFloat32, {1, 2}, {-kInf, 0}, {0});
   weighted.criterion.reduction = Reduction::kNone;
   weighted.weight = MakeTensor(DType::kFloat32, {2}, {0, 1});
@@ -78,7 +78,7 @@ TEST(Edges, EmptyMean) {
   ignored.criterion.empty_mean = EmptyMean::kZero;
   EXPECT_EQ(Values(DType::kFloat32, RunBatch(ignored)->loss)[0], 0.0);
   for (const double g : Values(DType::kFloat32, RunBatch(ignored)->grad_input)) EXPECT_EQ(g, 0.0);
-  // Never for positions that count with zero weights.
+  // kZero is only for batches whose positions are all ignored, not for weights of zero.
   OwnedProblem weightless = MakeIndex(DType::kFloat32, {1, 2}, {1, 2}, {0});
   weightless.criterion.empty_mean = EmptyMean::kZero;
   weightless.weight = MakeTensor(DType::kFloat32, {2}, {0, 1});
@@ -102,7 +102,7 @@ TEST(Edges, LogSumExpOfIgnoredPositions) {
   EXPECT_DOUBLE_EQ(values[1], 1 + std::log(2.0));
 }
 
-/// One float64 position with probabilities.
+/// A problem of one float64 position with probabilities.
 OwnedProblem Probabilities64(const std::vector<double>& x, const std::vector<double>& t) {
   OwnedProblem problem;
   const auto classes = static_cast<int64_t>(x.size());
@@ -123,7 +123,7 @@ void ExpectGradient64(const OwnedProblem& problem, const std::vector<double>& ex
   for (size_t c = 0; c < expected.size(); ++c) EXPECT_DOUBLE_EQ(gradient[c], expected[c]) << c;
 }
 
-// A finite result is finite whatever it takes to get there.
+// A finite result is not lost because an intermediate value is out of range.
 TEST(Range, LogitsFurtherApartThanTheGreatestDouble) {
   EXPECT_DOUBLE_EQ(Loss64(Probabilities64({1e308, -1e308, 0}, {.5, .25, .25})), 7.5e307);
   OwnedProblem smoothed = MakeIndex(DType::kFloat64, {1, 3}, {1e308, -1e308, 0}, {0});
@@ -133,7 +133,7 @@ TEST(Range, LogitsFurtherApartThanTheGreatestDouble) {
   light.weight = MakeTensor(DType::kFloat64, {2}, {1e-300, 1e-300});
   light.criterion.reduction = Reduction::kSum;
   EXPECT_DOUBLE_EQ(Loss64(light), 2e8);
-  // Beyond the range indeed, and an infinite logit.
+  // A loss that is itself out of range, and infinite logits.
   EXPECT_EQ(Loss64(MakeIndex(DType::kFloat64, {1, 2}, {1e308, -1e308}, {1})), kInf);
   EXPECT_EQ(Loss64(Probabilities64({1e308, -kInf, 0}, {.5, .25, .25})), kInf);
   EXPECT_EQ(Loss64(Probabilities64({1e308, -kInf, 0}, {.5, 0, .25})), 2.5e307);
@@ -147,18 +147,18 @@ TEST(Range, WeightsWhoseSumIsInfinite) {
   ExpectGradient64(problem, {-.6, .3, .3});
 }
 
-// Neither the losses' sum nor the weights' is a double; their quotient is.
+// The sums of losses and of weights are beyond the range of double; their quotient is not.
 TEST(Range, MeanOfInfiniteSums) {
   OwnedProblem problem = MakeIndex(DType::kFloat64, {3, 2}, {0, 0, 0, 0, 0, 0}, {0, 1, 0});
   problem.weight = MakeTensor(DType::kFloat64, {2}, {1.5e308, 1e308});
   problem.outputs.grad_weight = true;
   const auto results = RunBatch(problem);
   EXPECT_DOUBLE_EQ(Values(DType::kFloat64, results->loss)[0], std::log(2.0));
-  // s = RN(1 / 4e308) is subnormal, of 50 bits.
+  // s = RN(1 / 4e308) is subnormal, with 50 bits.
   const auto gradient = Values(DType::kFloat64, results->grad_input);
   EXPECT_NEAR(gradient[0], -.1875, 1e-14);
   EXPECT_NEAR(gradient[2], .125, 1e-14);
-  // All losses are the same: the mean does not depend on the weights.
+  // All losses are the same, so the mean does not depend on the weights.
   for (const double g : Values(DType::kFloat64, results->grad_weight)) EXPECT_NEAR(g, 0, 1e-320);
   OwnedProblem equal = MakeIndex(DType::kFloat64, {2, 2}, {1, 0, 1, 0}, {0, 1});
   equal.weight = MakeTensor(DType::kFloat64, {2}, {1.2e308, 1.2e308});
@@ -166,17 +166,17 @@ TEST(Range, MeanOfInfiniteSums) {
 }
 
 TEST(Range, ProductsOfHugeAndTiny) {
-  // w t is beyond the range, w t (-l) is not.
+  // w t is out of range, but w t (-l) is not.
   OwnedProblem problem = Probabilities64({300, 0}, {1e200, 0});
   problem.weight = MakeTensor(DType::kFloat64, {2}, {1e200, 1});
   EXPECT_NEAR(Loss64(problem) / 1e269, 5.148200222412013, 1e-12);
-  // Nor is s (p M - m).
+  // Neither is s (p M - m).
   problem.grad_output = MakeTensor(DType::kFloat64, {1}, {1e-200});
   const double tail = 5.148200222412013e-131;
   const auto gradient = Values(DType::kFloat64, RunBatch(problem)->grad_input);
   EXPECT_NEAR(gradient[0] / 1e200, -tail, 1e-16);
   EXPECT_NEAR(gradient[1] / (1e200 * tail), 1, 1e-12);
-  // w g of a class index, likewise.
+  // Likewise w g of a class index.
   OwnedProblem hard = MakeIndex(DType::kFloat64, {1, 2}, {300, 0}, {0});
   hard.criterion.reduction = Reduction::kSum;
   hard.weight = MakeTensor(DType::kFloat64, {2}, {1e200, 1});
@@ -206,7 +206,7 @@ TEST(Range, GradientsOfTargetAndWeight) {
   }
 }
 
-// A factor that float32 flushes to 0 is no zero weight.
+// A weight whose product float32 would flush to 0 is not a weight of zero.
 TEST(Range, TinyWeightsAndScalesKeepTheirGradients) {
   for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
     for (const double tiny : {0x1p-70, 0x1p-90, 0x1p-110}) {
@@ -222,7 +222,7 @@ TEST(Range, TinyWeightsAndScalesKeepTheirGradients) {
   }
 }
 
-/// No entry of a gradient exceeds the scale, which some reach.
+/// Expects that no entry of a gradient exceeds the scale, and that some reach it.
 void CheckProbabilities(DType dtype, int64_t classes, bool strided, bool probabilities) {
   std::mt19937_64 random(static_cast<uint64_t>(classes));
   std::uniform_real_distribution<double> uniform(-450, 450);
@@ -262,7 +262,7 @@ void CheckProbabilities(DType dtype, int64_t classes, bool strided, bool probabi
   }
 }
 
-// A probability is never above 1, whoever has it and wherever it lies.
+// No probability is above 1, in any layout and with any kind of target.
 TEST(Range, ProbabilitiesAreAtMostOne) {
   OwnedProblem problem = MakeIndex(DType::kFloat32, {1, 3}, {-431, 279, 427}, {0});
   const auto gradient = Values(DType::kFloat32, RunBatch(problem)->grad_input);
@@ -290,8 +290,8 @@ TEST(Batch, ByteCountsThatLie) {
   EXPECT_EQ(GetErrorDetail(status).field, "target");
 }
 
-// A buffer whose last element ends where readable memory does: the address sanitizer sees any read
-// beyond it; an odd start checks that nothing relies on alignment.
+// The last element ends where the memory ends, so that the address sanitizer sees any read beyond
+// it. The odd start checks that nothing relies on alignment.
 TEST(Batch, UnalignedInputGivesTheSameBits) {
   std::mt19937_64 random(21);
   for (int round = 0; round < 50; ++round) {

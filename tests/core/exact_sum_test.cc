@@ -1,4 +1,4 @@
-// Exact sums against rational arithmetic, in any order and any split.
+// Compares exact sums with rational arithmetic, in any order and any split.
 #include "core/sums/exact_sum.h"
 
 #include <gmp.h>
@@ -30,7 +30,7 @@ std::vector<F> RandomValues(size_t count, std::mt19937_64* random) {
   return values;
 }
 
-/// The sum as an integer in units of F's smallest subnormal.
+/// The sum as a rational number.
 template <typename F>
 class RationalSum {
  public:
@@ -48,7 +48,7 @@ class RationalSum {
   RationalSum& operator=(const RationalSum&) = delete;
   ~RationalSum() { mpq_clear(sum_); }
 
-  /// -1, 0, 1 as |candidate - sum| compares with |other - sum|.
+  /// Compares |candidate - sum| with |other - sum|: negative, 0 or positive.
   int Closer(double candidate, double other) const {
     mpq_t a;
     mpq_t b;
@@ -190,7 +190,7 @@ TYPED_TEST(ExactSumTest, TravelsAsAMinimalInteger) {
   EXPECT_EQ(unit.ToValue().units, std::string("\x80\x00", 2));
   unit.AddTimes(-std::numeric_limits<F>::denorm_min(), 129);
   EXPECT_EQ(unit.ToValue().units, std::string("\xff"));
-  // Around the ends of a word of 64 bits.
+  // Around the ends of a 64-bit word.
   for (const unsigned bits : {56U, 63U, 64U, 120U, 128U}) {
     ExactSum<F> power;
     power.AddUnits(static_cast<__int128>(1), static_cast<int>(bits));
@@ -214,7 +214,7 @@ TYPED_TEST(ExactSumTest, TravelsAsAMinimalInteger) {
 TYPED_TEST(ExactSumTest, RefusesWhatNoSumCanBe) {
   using F = TypeParam;
   EXPECT_FALSE(ExactSum<F>::FromValue({std::string(400, '\x01')}).ok());
-  // The greatest value that the bytes allow overflows when it is doubled.
+  // The largest value that the bytes can hold overflows when it is doubled.
   const size_t width = sizeof(ExactSum<F>) - 3 * sizeof(uint64_t);
   auto big = ExactSum<F>::FromValue({std::string(width, '\x7f')});
   ASSERT_TRUE(big.ok());
@@ -222,8 +222,8 @@ TYPED_TEST(ExactSumTest, RefusesWhatNoSumCanBe) {
   EXPECT_FALSE(big->MergeWithoutOverflow(copy));
 }
 
-// A limb that is all ones and gets a carry besides: 2^87 - 1 = (2^29 - 1)(2^58 + 2^29 + 1), placed
-// at bit 45, over a sum whose bit 63 is set.
+// Adds to a limb of all ones that also gets a carry: 2^87 - 1 = (2^29 - 1)(2^58 + 2^29 + 1), placed
+// at bit 45, is added to a sum whose bit 63 is set.
 TEST(ExactSum, CarriesThroughAFullLimb) {
   for (const double sign : {1.0, -1.0}) {
     ExactSum<double> sum;
@@ -239,8 +239,8 @@ TEST(ExactSum, CarriesThroughAFullLimb) {
   }
 }
 
-/// Every kind of value: random bits, which are of all magnitudes, NaN and infinities among them,
-/// and values of the window's magnitudes.
+/// Adds values of every kind: random bits, which have all magnitudes and include NaN and
+/// infinities, and values of the window's magnitudes.
 template <typename F>
 void CheckWindow() {
   using Bits = std::conditional_t<sizeof(F) == 4, uint32_t, uint64_t>;

@@ -1,5 +1,5 @@
-// The exponential in float32 and the two-class loss, over float32 bit patterns: with LOSSD_FULL=1
-// all of them, else a sample.
+// The exponential in float32 and the two-class loss, over all float32 bit patterns with
+// LOSSD_FULL=1 and over a sample otherwise.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -24,7 +24,7 @@ bool Full() {
   return full != nullptr && std::string(full) == "1";
 }
 
-/// Calls function(x) with pieces of consecutive sampled patterns of both signs, |x| <= `most`.
+/// Calls function(x) with pieces of consecutive sampled patterns of both signs with |x| <= `most`.
 template <typename Function>
 void ForPatterns(float most, uint32_t sample, const Function& function) {
   constexpr size_t kPiece = 4096;
@@ -42,13 +42,14 @@ void ForPatterns(float most, uint32_t sample, const Function& function) {
   }
 }
 
-/// e^x 2^-k in double, by the library: x is reduced with an error far below what is measured.
+/// e^x 2^-k in double, by the C++ library. The error of reducing x is far below the measured
+/// errors.
 double ExpRelativeTo(double x, int32_t k) {
   const double r = (x - k * 0x1.62e42fee00000p-1) - k * 0x1.a39ef35793c76p-33;
   return std::exp(r);
 }
 
-// The passes evaluate exp(x) kExpFactor 2^(61 - k) for a row's k; by 2^-61 it is brought back to
+// The passes evaluate exp(x) kExpFactor 2^(61 - k) for a row's k. The factor 2^-61 brings it back
 // near 1.
 TEST(Exp, WithinOneUlpOverAllFloats) {
   const RowKernels& kernels = GetRowKernels(DType::kFloat32, DType::kFloat32);
@@ -57,7 +58,8 @@ TEST(Exp, WithinOneUlpOverAllFloats) {
   uint64_t count = 0;
   std::vector<float> out;
   ForPatterns(1024.0F, 2003, [&](const std::vector<float>& x) {
-    // Rows of few neighbours: none lies further below its row's maximum than is served.
+    // Rows of few neighbouring values, so that none is too far below its row's maximum for the
+    // pass.
     for (size_t begin = 0; begin < x.size(); begin += 16) {
       const size_t size = std::min<size_t>(16, x.size() - begin);
       const auto* row = reinterpret_cast<const std::byte*>(x.data() + begin);
@@ -65,8 +67,7 @@ TEST(Exp, WithinOneUlpOverAllFloats) {
       kernels.analyze(&row, 1, size, nullptr, nullptr, &stats);
       ASSERT_TRUE(stats.in_range);
       out.resize(size);
-      // One more entry than the row has takes the label's, so that all of the row's are
-      // exponentials.
+      // No label: all entries of the row are exponentials.
       kernels.index_gradient(row, size, stats, 0x1p-61F, {}, false,
                              reinterpret_cast<std::byte*>(out.data()));
       for (size_t i = 0; i < size; ++i) {
@@ -88,8 +89,8 @@ TEST(Exp, WithinOneUlpOverAllFloats) {
   EXPECT_GT(worst, 0.5) << "an exponential in float32 cannot be that good";
 }
 
-// The loss of logits (0, x), y = 0, is log(1 + e^x): every step of the passes, exp and log1p
-// included, over all x.
+// The loss of logits (0, x) with y = 0 is log(1 + e^x). It tests every step of the passes,
+// including exp and log1p, over all x.
 TEST(Exp, TwoClassLossOverAllFloats) {
   double worst = 0;
   float where = 0;

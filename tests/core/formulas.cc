@@ -17,7 +17,7 @@
 namespace lossd::testing {
 namespace {
 
-/// Half a unit in the last place of `dtype` at `value`.
+/// Half an ulp of `dtype` at `value`.
 Real HalfUlp(DType dtype, Real value) {
   int digits = 24;
   int lowest = -149;
@@ -29,11 +29,11 @@ Real HalfUlp(DType dtype, Real value) {
   return std::ldexp(Real{0.5}, std::max(exponent, lowest));
 }
 
-/// The greatest share of a tolerance that an error took.
+/// See GreatestShare.
 Real greatest_share = 0;
 
-/// Whether `actual`, a value of `dtype`, is `expected` within the tolerance, or infinite where that
-/// is beyond the type's range.
+/// Whether `actual`, a value of `dtype`, is `expected` within the tolerance. An infinite `actual`
+/// is right if `expected` may be beyond the type's range.
 bool Near(DType dtype, Real actual, Real expected, Real tolerance) {
   if (std::isnan(expected)) return std::isnan(actual);
   if (std::isinf(expected)) return actual == expected;
@@ -50,12 +50,12 @@ Real ToReal(const Scaled& value) {
   return std::ldexp(static_cast<Real>(value.value), static_cast<int>(value.exponent));
 }
 
-/// What a class's weight has to do with the loss: sum of s_n u_c (-l_c), and of its magnitude.
+/// The share of a class's weight in the loss: the sum of s_n u_c (-l_c), and of its magnitude.
 struct WeightTerm {
   Real sum = 0;
   Real magnitude = 0;
   Real counted = 0;        ///< Positions with this label.
-  bool overflows = false;  ///< Whether a summand is beyond the range.
+  bool overflows = false;  ///< Whether a summand is out of range.
 };
 
 void AddWeightTerms(const Reference& reference, const Expected& expected, Real s,
@@ -71,7 +71,8 @@ void AddWeightTerms(const Reference& reference, const Expected& expected, Real s
   for (WeightTerm& term : *terms) term.overflows = term.overflows || !expected.valid;
 }
 
-/// The same for the gradient of the weight, which ends with what the divisor depends on it.
+/// CheckFormulas for the weight gradient, whose last term is that of the divisor, which also
+/// depends on the weight.
 std::string CheckWeights(const OwnedProblem& problem, const Results& results,
                          const Reference& reference, double g,
                          const std::vector<WeightTerm>& terms) {
@@ -136,7 +137,7 @@ std::string CheckFormulas(const OwnedProblem& problem, const Results& results) {
     const Real loss = expected.ignored ? 0 : expected.valid ? expected.loss : nan;
     sum += loss;
     magnitude += expected.magnitude;
-    const Real ulps = wide ? 8 : 4;  // Halves of them.
+    const Real ulps = wide ? 8 : 4;  // In half ulps.
     if (none && !Near(plan.loss_dtype(), losses[static_cast<size_t>(n)], loss,
                       ulps * HalfUlp(plan.loss_dtype(), expected.magnitude))) {
       return "loss" + where + ": " + std::to_string(losses[static_cast<size_t>(n)]) +
@@ -178,13 +179,13 @@ std::string CheckFormulas(const OwnedProblem& problem, const Results& results) {
       !wrong.empty() && !overflows) {
     return wrong;
   }
-  // A loss that is infinite stays so in the sum, which may be finite.
+  // An infinite loss makes the sum infinite, even if the formula's sum is finite.
   if (none || overflows) return "";
   if (plan.criterion().reduction == Reduction::kMean) {
     sum /= divisor;
     magnitude /= std::abs(divisor);
   }
-  // Each summand was rounded; the least of them to a multiple of the smallest subnormal.
+  // Each summand was rounded, a tiny one to a multiple of the smallest subnormal.
   Real subnormal = HalfUlp(plan.loss_dtype(), 0) * (4 * plan.positions() + 1);
   if (plan.criterion().reduction == Reduction::kMean) {
     subnormal /= std::min(Real{1}, std::abs(divisor));

@@ -1,5 +1,5 @@
-// The formulas of docs/semantics.md for one position in long double, whose range nothing here
-// leaves, and a whole problem's results beside them.
+// Computes the formulas of docs/semantics.md in long double, position by position, and compares a
+// problem's results with them. No value here leaves the range of long double.
 #ifndef LOSSD_TESTS_CORE_FORMULAS_H_
 #define LOSSD_TESTS_CORE_FORMULAS_H_
 
@@ -20,21 +20,21 @@ namespace lossd::testing {
 
 using Real = long double;
 
-/// What the formulas give for one position, and what errors are measured by.
+/// The results of the formulas for one position, and the magnitudes that scale tolerances.
 struct Expected {
-  bool valid = true;  ///< False: loss and gradients are NaN.
+  bool valid = true;  ///< If false, loss and gradients are NaN.
   bool ignored = false;
   Real loss = 0;
-  Real magnitude = 0;                  ///< Sum of |m_c l_c|, the two parts of m_c taken apart.
+  Real magnitude = 0;                  ///< Sum of |m_c l_c|, from each part of m_c by itself.
   Real mass = 0;                       ///< Sum of |m_c|, likewise.
   std::vector<Real> gradient;          ///< For a scale of 1.
   std::vector<Real> target_gradient;   ///< For a scale of 1.
   std::vector<Real> weight_gradient;   ///< For a scale of 1: u_c (-l_c).
-  std::vector<Real> weight_magnitude;  ///< The two parts of u_c taken apart.
+  std::vector<Real> weight_magnitude;  ///< Of |u_c l_c|, from each part of u_c by itself.
   int64_t label = -1;                  ///< The class index, if there is one.
 };
 
-/// The tensors of a problem, widened, position by position.
+/// Evaluates the formulas for the positions of a problem.
 class Reference {
  public:
   explicit Reference(const OwnedProblem& problem)
@@ -46,7 +46,7 @@ class Reference {
 
   [[nodiscard]] const Plan& plan() const { return *plan_; }
   [[nodiscard]] bool index() const { return index_; }
-  /// Where (position, class) lies.
+  /// The index of the element (position, class).
   [[nodiscard]] size_t At(int64_t position, int64_t c) const {
     const int64_t inner = plan_->inner();
     return static_cast<size_t>((position / inner * plan_->classes() + c) * inner +
@@ -87,7 +87,8 @@ class Reference {
       }
       mass[c] = w * (share + even);
       total += mass[c];
-      // Probabilities below 0 may cancel with the even share; errors are measured by what both are.
+      // A probability below 0 may cancel with the even share. Errors are relative to the magnitudes
+      // of both.
       const Real size = std::abs(w) * (std::abs(share) + even);
       result.mass += size;
       const Real negative_log = (x[top] - x[c]) + std::log1p(tail);
@@ -102,7 +103,7 @@ class Reference {
     }
     for (size_t c = 0; c < classes; ++c) {
       const Real p = std::exp(x[c] - x[top]) / (1 + tail);
-      // One class alone holds all the mass: minus the sum of the others, nothing cancels.
+      // If this class alone has mass, sum the other probabilities: then nothing cancels.
       const bool own = index_ && e == 0 && static_cast<double>(c) == label;
       const Real others = c == top ? tail : 1 + tail - std::exp(x[c] - x[top]);
       result.gradient[c] = own ? -total * others / (1 + tail) : total * p - mass[c];
@@ -130,13 +131,13 @@ class Reference {
   bool index_;
 };
 
-/// The greatest finite value of `dtype`.
+/// The largest finite value of `dtype`.
 Real Greatest(DType dtype);
 
-/// Empty where the results are what the formulas give; else what differs.
+/// Compares `results` with the formulas. Returns the first difference; empty if there is none.
 std::string CheckFormulas(const OwnedProblem& problem, const Results& results);
 
-/// The greatest share of a tolerance that an error took so far.
+/// The largest ratio of an error to its tolerance so far.
 Real GreatestShare();
 
 }  // namespace lossd::testing

@@ -1,5 +1,5 @@
-// Random problems of every kind against the formulas of docs/semantics.md in long double, on every
-// instruction set in turn. LOSSD_FULL=1 runs a million, else some thousands.
+// Compares random problems with the formulas of docs/semantics.md in long double, on every
+// instruction set in turn. Runs a million problems with LOSSD_FULL=1, a few thousand otherwise.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -25,7 +25,7 @@ bool Full() {
   return full != nullptr && std::string(full) == "1";
 }
 
-/// Random logits of a random spread, -inf among them, now and then NaN or +inf.
+/// Spreads the logits at random. Some become -inf, a few NaN or +inf.
 void ReplaceLogits(std::mt19937_64* random, OwnedProblem* problem) {
   std::vector<double> x = Values(problem->input.spec.dtype, problem->input.bytes);
   const double spread = std::ldexp(1.0, static_cast<int>((*random)() % 12) - 6);
@@ -39,7 +39,7 @@ void ReplaceLogits(std::mt19937_64* random, OwnedProblem* problem) {
   problem->input = MakeTensor(problem->input.spec.dtype, problem->input.spec.shape, x);
 }
 
-/// A row wide enough to go by itself, in place of one that may not be.
+/// Replaces the problem by one whose rows are too wide for tiles.
 void Widen(std::mt19937_64* random, OwnedProblem* problem) {
   const auto classes = static_cast<int64_t>(65 + (*random)() % 1500);
   std::normal_distribution<double> normal(0, 4);
@@ -54,8 +54,8 @@ void Widen(std::mt19937_64* random, OwnedProblem* problem) {
   if ((*random)() % 4 == 0) problem->criterion.cross_entropy().label_smoothing = 0.1;
 }
 
-/// Logits, targets, weights and incoming gradients near both ends of the range, so that what they
-/// are made into leaves it on the way to results that need not.
+/// Moves logits, targets, weights and incoming gradients near both ends of the range, so that
+/// intermediate values leave the range and results need not.
 void ReplaceByGreat(std::mt19937_64* random, OwnedProblem* problem) {
   const DType dtype = problem->input.spec.dtype;
   const int most = dtype == DType::kFloat64 ? 1020 : 124;
@@ -104,12 +104,12 @@ TEST(Fuzz, EveryInstructionSetGivesTheFormulas) {
     targets.push_back(left & -left);
   }
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  constexpr uint64_t kSome = 1500;  // Sanitizers take their time.
+  constexpr uint64_t kSome = 1500;  // Sanitizers are slow.
 #else
   constexpr uint64_t kSome = 6000;
 #endif
   const uint64_t problems = Full() ? 1000000 : kSome;
-  // And one that failed once.
+  // The last seed is one that failed once.
   for (uint64_t i = 0; i <= problems; ++i) {
     const uint64_t seed = i < problems ? i : 762071;
     std::mt19937_64 random(seed);

@@ -1,7 +1,6 @@
-// A hash of everything that the kernels compute for a fixed set of rows. The value below holds on
-// every instruction set; this program stands on nothing but core's headers and row_kernels.cc, so
-// that it can be built for other machines and run under an emulator. Exit status 1 where the hash
-// differs.
+// Hashes everything that the kernels compute for a fixed set of rows. The hash is the same on every
+// instruction set. This program depends only on core's headers and row_kernels.cc, so that it can
+// be built for other machines and run under an emulator. The exit status is 1 if the hash differs.
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -23,7 +22,7 @@ namespace {
 
 constexpr uint64_t kGolden = 0x06f1155f8b9d9fd9;
 
-/// FNV-1a over values as bits.
+/// FNV-1a over the bits of values.
 class Hash {
  public:
   void AddByte(uint8_t byte) { value_ = (value_ ^ byte) * 0x100000001b3U; }
@@ -38,14 +37,14 @@ class Hash {
   uint64_t value_ = 0xcbf29ce484222325U;
 };
 
-/// A generator of integers alone: the same on every machine.
+/// A random generator with integer arithmetic only, so that it is the same on every machine.
 class Generator {
  public:
   uint32_t Next() {
     state_ = state_ * 6364136223846793005U + 1442695040888963407U;
     return static_cast<uint32_t>(state_ >> 33U);
   }
-  /// Multiples of 2^-16 in +-`range`, sometimes -inf.
+  /// A multiple of 2^-16 within +-`range`, sometimes -inf.
   float Logit(int range) {
     if (Next() % 37 == 0) return -HUGE_VALF;
     const auto steps = static_cast<uint32_t>(range) << 17U;
@@ -56,7 +55,7 @@ class Generator {
   uint64_t state_ = 20240229;
 };
 
-/// Rows of one storage type as bytes.
+/// The bytes of `values` in a storage type.
 std::vector<std::byte> Narrowed(DType dtype, const std::vector<double>& values) {
   std::vector<std::byte> bytes(values.size() * SizeOf(dtype));
   for (size_t i = 0; i < values.size(); ++i) {
@@ -69,7 +68,7 @@ void AddBytes(const std::vector<std::byte>& bytes, Hash* hash) {
   for (const std::byte byte : bytes) hash->AddByte(std::to_integer<uint8_t>(byte));
 }
 
-/// The passes in float32 over one row.
+/// Adds the float32 passes over one row.
 void AddFloatRow(const RowKernels& kernels, const std::vector<std::byte>& x, size_t classes,
                  Hash* hash) {
   const std::byte* row = x.data();
@@ -103,7 +102,7 @@ void AddFloatRow(const RowKernels& kernels, const std::vector<std::byte>& x, siz
   }
 }
 
-/// The passes in double over one row, with masses of an index and of probabilities.
+/// Adds the double passes over one row, with the masses of a class index and of probabilities.
 void AddWideRow(const RowKernels& kernels, DType input, DType target,
                 const std::vector<std::byte>& x, const std::vector<double>& shares, size_t classes,
                 Hash* hash) {
@@ -138,7 +137,7 @@ void AddWideRow(const RowKernels& kernels, DType input, DType target,
   }
 }
 
-/// The passes in float32 over one row with masses on many classes.
+/// Adds the float32 passes over one row with masses on many classes.
 void AddSoftRow(const RowKernels& kernels, DType target, const std::vector<std::byte>& x,
                 const std::vector<double>& shares, size_t classes, Hash* hash) {
   const std::vector<std::byte> t = Narrowed(target, shares);
@@ -172,7 +171,7 @@ void AddRows(DType input, DType target, Generator* generator, Hash* hash) {
       std::vector<double> shares(classes);
       for (double& value : logits) value = static_cast<double>(generator->Logit(range));
       for (double& value : shares) value = static_cast<double>(generator->Next() % 64) / 64.0;
-      // A maximum far above what comes before it, so that references change in mid-row.
+      // The maximum is far above the logits before it, so that the reference changes in mid-row.
       logits[generator->Next() % classes] = range == 100 ? 300.5 : 0.5;
       const std::vector<std::byte> x = Narrowed(input, logits);
       if (kernels.analyze != nullptr) {
@@ -201,7 +200,7 @@ void AddTiles(DType input, Generator* generator, Hash* hash) {
   const RowKernels& kernels = GetRowKernels(input, input);
   const auto tile = std::make_unique<FloatTile>();
   for (size_t classes = 1; classes <= kMaxTileClasses; ++classes) {
-    // Below what tiles hold, so that the hash does not change with their size.
+    // No more than any tile holds, so that the hash does not depend on the size of tiles.
     constexpr size_t kMost = 64;
     static_assert(kMost <= TilePositions(kMaxTileClasses));
     const size_t count = 1 + generator->Next() % kMost;
@@ -228,7 +227,7 @@ void AddTiles(DType input, Generator* generator, Hash* hash) {
       tile->unsmoothed = 0.9;
       tile->smooth = 0.1 / static_cast<double>(classes);
       tile->spread = 0.1;
-      // Labels are a result with probabilities.
+      // With probabilities, labels are a result.
       for (const bool probabilities : {false, true}) {
         tile->probabilities = probabilities;
         kernels.load_tile_target(t.data(), layout, tile.get());
@@ -240,7 +239,7 @@ void AddTiles(DType input, Generator* generator, Hash* hash) {
   }
 }
 
-/// Every float16 and bfloat16 rounding of a few hundred thousand doubles.
+/// Adds the float16 and bfloat16 roundings of 200,000 doubles.
 void AddHalves(Generator* generator, Hash* hash) {
   for (int i = 0; i < 200000; ++i) {
     const double mantissa = static_cast<double>(generator->Next()) - 0x1p30;
@@ -256,7 +255,7 @@ void AddHalves(Generator* generator, Hash* hash) {
 namespace lossd {
 namespace {
 
-/// The hash for the instruction set that is chosen at the moment.
+/// The hash for the instruction set that is selected now.
 uint64_t HashAll() {
   Hash hash;
   Generator generator;
@@ -288,7 +287,7 @@ int main() {
 #ifdef HWY_COMPILE_ONLY_STATIC
   same = lossd::Check();
 #else
-  // Each instruction set that is compiled in and runs here.
+  // Each instruction set that is compiled in and that this machine has.
   for (int64_t left = hwy::SupportedTargets() & HWY_TARGETS; left != 0; left &= left - 1) {
     hwy::SetSupportedTargetsForTest(left & -left);
     same = lossd::Check() && same;

@@ -1,4 +1,4 @@
-// Gradients proven by complex step on the scalar reference.
+// Compares gradients with the complex step of the scalar reference.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -22,7 +22,8 @@ struct Pair {
   OwnedProblem problem;
 };
 
-/// A float64 problem both ways; values of the incoming gradient, weights and targets are random.
+/// A float64 problem as OwnedProblem and as reference, with random values of logits, probabilities,
+/// weights and incoming gradient.
 Pair MakeSetup(bool indices, bool weighted, double smoothing, Reduction reduction,
                std::mt19937_64* random) {
   constexpr size_t kPositions = 5;
@@ -113,7 +114,7 @@ TEST(Gradient, LossAgreesWithTheReference) {
   }
 }
 
-// With a normalizer of its own, mean's divisor no longer depends on the weights.
+// With a given normalizer, the divisor of mean does not depend on the weights.
 TEST(Gradient, SuppliedNormalizerIsAConstant) {
   std::mt19937_64 random(8);
   Pair setup = MakeSetup(true, true, 0.0, Reduction::kMean, &random);

@@ -1,4 +1,4 @@
-// Nothing beyond a tensor is read or written: each lies between two pages that may not be touched.
+// Nothing outside a tensor is read or written: each tensor is between two inaccessible pages.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -17,7 +17,7 @@
 namespace lossd::testing {
 namespace {
 
-/// Bytes that end where a forbidden page begins, or begin where one ends.
+/// Bytes that end where an inaccessible page begins, or begin where one ends.
 class GuardedBytes {
  public:
   GuardedBytes(size_t size, bool at_end) : page_(static_cast<size_t>(sysconf(_SC_PAGESIZE))) {
@@ -47,7 +47,7 @@ class GuardedBytes {
   std::byte* data_ = nullptr;
 };
 
-/// Evaluates between guards; the bits must be those of ordinary memory.
+/// Evaluates between guards. Expects the bits of an evaluation in ordinary memory.
 void CheckGuarded(const OwnedProblem& problem, bool at_end) {
   const Results expected = *RunBatch(problem);
   const auto plan = problem.plan();
@@ -104,7 +104,7 @@ TEST(Guard, NoByteBeyondATensorIsTouched) {
           problem.outputs.grad_target = true;
           CheckGuarded(problem, true);
           CheckGuarded(problem, false);
-          // Classes strided, and probabilities.
+          // Strided classes, with class indices and then with probabilities.
           if (rows == 1) continue;
           problem = MakeIndex(dtype, {1, classes, rows}, x, labels);
           CheckGuarded(problem, true);
@@ -119,7 +119,7 @@ TEST(Guard, NoByteBeyondATensorIsTouched) {
   }
 }
 
-// A control: the guards are there.
+// A control: touching a guard ends the process.
 TEST(GuardDeathTest, ATouchIsSeen) {
   const GuardedBytes bytes(100, true);
   const auto touch = [&bytes](ptrdiff_t offset) {

@@ -1,4 +1,4 @@
-// Widening is exact and narrowing rounds once, over every half there is.
+// Widening is exact and narrowing rounds once, for every half.
 #include "core/problem/half.h"
 
 #include <gtest/gtest.h>
@@ -16,8 +16,8 @@ Half Previous(Half half) {
   return {static_cast<uint16_t>(half.bits - 1)};
 }
 
-/// Checks every pair of neighbouring finite values of one sign: their middle goes to the even one,
-/// what is next to the middle to the nearer one.
+/// Checks every pair of neighbouring finite values of one sign. Their middle rounds to the even
+/// one; the doubles next to the middle round to the nearer one.
 template <typename Half>
 void CheckNeighbours(uint16_t infinity) {
   for (uint16_t bits = 1; bits < infinity; ++bits) {

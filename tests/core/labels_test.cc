@@ -1,4 +1,4 @@
-// Labels of every width, cut anywhere, and the bad ones.
+// Labels of every integer type, cut anywhere, and invalid labels.
 #include "core/labels/labels.h"
 
 #include <gtest/gtest.h>
@@ -50,7 +50,7 @@ TEST(Labels, EveryWidthInPiecesOfEverySize) {
   }
 }
 
-/// Many labels below 100, of which 7 is ignored.
+/// Many labels below 100; the tests ignore label 7.
 OwnedTensor ManyLabels(DType dtype, int64_t positions) {
   std::vector<double> values(static_cast<size_t>(positions));
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(i * i % 100);
@@ -111,7 +111,7 @@ TEST(Labels, StoredInTheNarrowestType) {
 }
 
 TEST(Labels, IgnoreIndexIsComparedWithoutWrap) {
-  // -100 as uint8 would be 156, as uint64 2^64 - 100.
+  // Wrapped to uint8, -100 would be 156; wrapped to uint64, 2^64 - 100.
   const auto small = PlanFor(DType::kUInt8, 1, 200);
   Labels bytes(*small);
   ASSERT_TRUE(bytes.Append(MakeTensor(DType::kUInt8, {1}, {156}).bytes).ok());

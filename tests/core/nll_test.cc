@@ -1,4 +1,4 @@
-// The negative log-likelihood, beyond what the vectors say.
+// The negative log-likelihood, in cases that the conformance vectors do not cover.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -64,7 +64,7 @@ TEST(Nll, CountsByRank) {
       Nll(DType::kFloat32, {4, 3}, {-1, -2, -3, -2, -1, -1, -2, -1, -1, -1, nan, -5}, {0, 1, 2, 0});
   problem.outputs.top_k = 2;
   const auto results = *RunBatch(problem);
-  // The first one of equal log-probabilities ranks first; a row with NaN has no ranks.
+  // The first of equal log-probabilities ranks first; a row with NaN has no ranks.
   EXPECT_EQ(results.summary.correct, 2U);
   EXPECT_EQ(results.summary.correct_top_k, 3U);
 }
@@ -78,7 +78,7 @@ TEST(Nll, LogSumExpOfLogProbabilitiesIsZero) {
   EXPECT_NEAR(values[1], 1 + std::log(2), 1e-15);
 }
 
-// Cross-entropy of log-probabilities has the same loss, and the same gradient of the weight.
+// Cross-entropy of log-probabilities has the same loss and the same weight gradient.
 TEST(Nll, IsCrossEntropyOfLogProbabilities) {
   std::mt19937_64 random(5);
   std::uniform_real_distribution<double> logit(-4, 4);

@@ -1,4 +1,4 @@
-// Every way in which a problem can be wrong, with its code, field and reason.
+// Every way in which a problem can be invalid, with its status code, field and reason.
 #include "core/problem/plan.h"
 
 #include <gtest/gtest.h>
@@ -251,7 +251,7 @@ TEST(Plan, IsCompletedByAWeightThatFollows) {
     EXPECT_EQ(plan->weight(), whole->weight()) << cut;
     EXPECT_EQ(plan->weight_sum(), whole->weight_sum()) << cut;
   }
-  // All else is checked before a byte comes.
+  // Everything else is checked before any byte of the weight comes.
   stated.weight->spec.shape = {4};
   EXPECT_EQ(GetErrorDetail(Plan::Create(stated).status()).field,
             "criterion.cross_entropy.weight.shape");
@@ -260,7 +260,7 @@ TEST(Plan, IsCompletedByAWeightThatFollows) {
 TEST(Plan, AllowsWhatIsOddButRight) {
   OwnedProblem problem = Good();
   MakeProbabilities(&problem);
-  problem.criterion.cross_entropy().ignore_index = -5;  // Negative: allowed beside probabilities.
+  problem.criterion.cross_entropy().ignore_index = -5;  // Allowed with probabilities if negative.
   EXPECT_TRUE(Plan::Create(problem.problem()).ok());
   problem = Good();
   problem.criterion.cross_entropy().ignore_index = 1000;  // Need not be a class.

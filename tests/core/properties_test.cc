@@ -1,4 +1,4 @@
-// What must not change a bit: row order, splits, threads, class axis, neighbours.
+// Row order, splits, threads, class axis and neighbours must not change a bit of the results.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -30,7 +30,7 @@ TEST(Properties, ThreadsDoNotMatter) {
       EXPECT_EQ(Difference(*one, *RunBatch(problem, threads)), "") << "seed " << seed;
     }
   }
-  // One large enough for many tasks.
+  // A problem large enough for many tasks.
   std::mt19937_64 random(1);
   std::vector<double> x(3000 * 1000);
   std::vector<double> labels(3000);
@@ -40,7 +40,7 @@ TEST(Properties, ThreadsDoNotMatter) {
   const OwnedProblem large = MakeIndex(DType::kFloat32, {3000, 1000}, x, labels);
   const Results one = *RunBatch(large, 1);
   EXPECT_EQ(Difference(one, *RunBatch(large, 7)), "");
-  // By the pool that comes with core, 1 to 16 threads.
+  // With core's own pool of 1 to 16 threads.
   const auto plan = large.plan();
   for (int threads = 1; threads <= 16; ++threads) {
     ForkJoinPool pool(threads);
@@ -103,14 +103,14 @@ TEST(Properties, RowOrderPermutesOutputsAndKeepsTheReducedLoss) {
   }
 }
 
-/// The same logits with the classes last and with the classes in the middle, (N, inner, C) and
-/// (N, C, inner); some of them are infinite, and some rows have to leave the passes in float32.
+/// The same logits with the classes last, (N, inner, C), and in the middle, (N, C, inner). Some
+/// logits are infinite, and some rows must leave the float32 passes.
 struct TwoLayouts {
   OwnedProblem last;
   OwnedProblem middle;
 };
 
-/// Targets in both layouts.
+/// Replaces the targets of both layouts by probabilities.
 void MakeProbabilities(DType dtype, int64_t samples, int64_t classes, int64_t inner,
                        std::mt19937_64* random, TwoLayouts* layouts) {
   std::uniform_real_distribution<double> share(0, 1);
@@ -131,7 +131,7 @@ void MakeProbabilities(DType dtype, int64_t samples, int64_t classes, int64_t in
   layouts->last.outputs.grad_target = layouts->middle.outputs.grad_target = true;
 }
 
-/// With smoothing below 0 targets are probabilities, smoothed by as much.
+/// If `smoothing` is below 0, the targets are probabilities, with label smoothing -smoothing.
 TwoLayouts MakeLayouts(DType dtype, int64_t samples, int64_t classes, int64_t inner,
                        double smoothing, std::mt19937_64* random) {
   std::normal_distribution<double> normal(0, 4);
@@ -175,7 +175,7 @@ TEST(Properties, ClassAxisDoesNotMatter) {
     for (const int64_t classes : {1, 2, 3, 19, 64, 65, 130, 1024}) {
       for (const double smoothing : {0.0, 0.1, -0.1}) {
         constexpr int64_t kSamples = 3;
-        // Tiles of 64 positions, and rests that fill no block.
+        // Neither count of positions is a multiple of 16, the positions in one group of lanes.
         const int64_t inner = classes % 2 == 0 ? 69 : 6;
         const TwoLayouts layouts = MakeLayouts(dtype, kSamples, classes, inner, smoothing, &random);
         const auto left = RunBatch(layouts.middle);
@@ -202,7 +202,8 @@ TEST(Properties, ClassAxisDoesNotMatter) {
   }
 }
 
-// Neighbours in the batch, bad ones too, do not matter: each row alone gives its part of the whole.
+// Neighbours in the batch do not matter, even invalid ones: each row alone gives its part of the
+// whole result.
 TEST(Properties, EachRowAloneGivesTheSameBits) {
   std::mt19937_64 random(14);
   for (const DType dtype : {DType::kFloat32, DType::kBFloat16, DType::kFloat64}) {
@@ -228,7 +229,7 @@ TEST(Properties, EachRowAloneGivesTheSameBits) {
   }
 }
 
-// Great gradients are streamed past the caches, those of long rows beside the rows after them.
+// Large gradients are streamed past the caches, those of long rows beside the rows after them.
 TEST(Properties, AGreatGradientIsThatOfItsParts) {
   std::mt19937_64 random(16);
   constexpr int64_t kRows = 6300;
@@ -256,7 +257,7 @@ TEST(Properties, AGreatGradientIsThatOfItsParts) {
   }
 }
 
-// The gradient may take the place of the logits.
+// The gradient may overwrite the logits.
 TEST(Properties, InPlaceGradientsAreTheSame) {
   std::mt19937_64 random(15);
   for (const int64_t classes : {2, 10, 64, 65, 1000}) {
@@ -345,7 +346,7 @@ TEST(Properties, CombineRefusesWhatDiffers) {
 }
 
 TEST(Properties, MeanIsRoundedOnceToFloat32) {
-  // Against long division of the exact sums, over random numerators and divisors.
+  // Compare with division in long double, for random numerators and divisors.
   std::mt19937_64 random(13);
   std::uniform_real_distribution<double> uniform(1, 2);
   for (int i = 0; i < 100000; ++i) {
@@ -355,8 +356,8 @@ TEST(Properties, MeanIsRoundedOnceToFloat32) {
         static_cast<float>(static_cast<long double>(a) / static_cast<long double>(b));
     EXPECT_EQ(DivideRounded(DType::kFloat32, a, b), static_cast<double>(exact)) << a << " " << b;
   }
-  // Quotients so near to a tie of float32 that float64 division gives the tie itself: the remainder
-  // tells on which side they lie.
+  // Quotients so near to a tie of float32 that float64 division gives the tie itself. The remainder
+  // tells on which side of the tie they are.
   const double tie = 1.0 + 0x1p-24;
   int above = 0;
   for (int i = 0; i < 1000; ++i) {

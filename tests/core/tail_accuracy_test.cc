@@ -1,6 +1,7 @@
-// Losses and gradients of float32 rows of few and of just more classes than a tile takes, beside
-// the formulas in long double: what adding two exponentials in float32 and pairs of float32 cost.
-// Most terms are negligible, so that the error of the few others is all there is.
+// Compares losses and gradients of float32 rows with the formulas in long double, for few classes
+// and for slightly more classes than a tile takes. Measures the cost in accuracy of adding two
+// exponentials in float32 and of pairs of float32. Most terms are negligible, so that the whole
+// error comes from the few others.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -32,7 +33,8 @@ float At(const Bytes& bytes, size_t i) {
 
 class TailAccuracy : public ::testing::Test {
  protected:
-  /// A row whose maximum is anywhere; up to four others lie within `gap` below, or by it.
+  /// A row with its maximum anywhere, and with up to four other logits that are about `gap` below
+  /// it. The rest are at least 150 below it.
   void FillRow(size_t classes, float* row) {
     const auto uniform = [this](float least, float most) {
       return std::uniform_real_distribution<float>(least, most)(random_);
@@ -88,7 +90,8 @@ class TailAccuracy : public ::testing::Test {
         static_cast<long double>(row[top]) - static_cast<long double>(row[label]);
     worst_loss_ = std::max(worst_loss_, UlpsOff(loss, below + std::log1p(tail)));
     for (size_t c = 0; c < classes; ++c) {
-      // Minus the sum of the others for the label: the maximum's term apart, nothing cancels.
+      // For the label, minus the sum of the other terms, with the maximum's term kept apart, so
+      // that nothing cancels.
       const long double others = label == top ? tail : 1 + (tail - e[label]);
       const long double exact = c == label ? -others / (1 + tail) : e[c] / (1 + tail);
       worst_gradient_ = std::max(worst_gradient_, UlpsOff(At(gradient, begin + c), exact));

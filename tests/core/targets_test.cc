@@ -19,12 +19,12 @@
 namespace lossd::testing {
 namespace {
 
-/// Restores the choice of the best target.
+/// Selects the best target again after each test.
 class TargetsTest : public ::testing::Test {
  protected:
   ~TargetsTest() override { hwy::SetSupportedTargetsForTest(0); }
 
-  /// Each target alone that is compiled in and runs here, best first.
+  /// The targets that are compiled in and that this machine has, best first.
   static std::vector<int64_t> Targets() {
     hwy::SetSupportedTargetsForTest(0);
     std::vector<int64_t> targets;
@@ -35,8 +35,9 @@ class TargetsTest : public ::testing::Test {
   }
 };
 
-/// Index targets, every third smoothed, or probabilities, every fifth. Logits of many magnitudes,
-/// with -inf, ties, and rows out of the passes' range among them.
+/// Every fifth problem has probabilities, the others class indices; every third has label
+/// smoothing. The logits have many magnitudes and include -inf, ties, and rows out of the passes'
+/// range.
 OwnedProblem MakeProblem(int64_t rows, int64_t classes, uint64_t seed) {
   std::mt19937_64 random(seed);
   std::normal_distribution<double> normal(0, 1);
@@ -107,7 +108,7 @@ const std::byte* BytesOf(const std::vector<float>& x) {
   return reinterpret_cast<const std::byte*>(x.data());
 }
 
-// A control: the passes are in use, and a change of one unit in one factor is seen.
+// A control: the passes are in use, and a change of one ulp in one factor is noticed.
 TEST_F(TargetsTest, AChangedFactorIsSeen) {
   const RowKernels& kernels = GetRowKernels(DType::kFloat32, DType::kFloat32);
   const std::vector<float> x = {1, 2, 3, 4, 5};
@@ -148,8 +149,8 @@ TEST_F(TargetsTest, StatsOfHardRows) {
   }
 }
 
-// The reference of a row comes from its first classes; what lies far above it changes it, and a
-// maximum at any place gives the tail that a rotation of the row gives.
+// The reference of a row comes from its first classes. A logit far above the reference changes it.
+// A maximum in any place gives the same tail.
 TEST_F(TargetsTest, ReferencesChangeInMidRow) {
   const RowKernels& kernels = GetRowKernels(DType::kFloat32, DType::kFloat32);
   for (const float first : {-HUGE_VALF, -3000.0F, -1e9F, -500.0F, 0.0F}) {
@@ -165,7 +166,7 @@ TEST_F(TargetsTest, ReferencesChangeInMidRow) {
   }
 }
 
-// Wherever a row and its label lie within cache lines; the bytes around it stay as they were.
+// In any place of a row and its label within cache lines. The bytes around the row stay unchanged.
 TEST_F(TargetsTest, StreamedGradientsAreThePlainOnes) {
   constexpr size_t kClasses = 101;
   std::mt19937_64 random(5);
@@ -196,8 +197,8 @@ TEST_F(TargetsTest, StreamedGradientsAreThePlainOnes) {
   }
 }
 
-// What is gathered from strided classes lies in rows, and is scattered to where it came from,
-// with streaming stores and without; nothing else is written.
+// Gathering turns strided classes into rows. Scattering puts them back to their places, with
+// streaming stores and without, and writes nothing else.
 TEST_F(TargetsTest, StridedClassesBecomeRowsAndGoBack) {
   for (const int64_t target : Targets()) {
     hwy::SetSupportedTargetsForTest(target);
