@@ -1,4 +1,4 @@
-// The codec and the status bridge: round trips, and a list of bad messages with their errors.
+// The codec and the status bridge: round trips, and bad messages with their errors.
 #include <google/protobuf/text_format.h>
 #include <gtest/gtest.h>
 
@@ -39,7 +39,7 @@ TEST(Codec, AcceptsTypedValues) {
 }
 
 struct BadMessage {
-  std::string change;  // Merged over kGood, after the named field is cleared.
+  std::string change;  // Merged into kGood after the field `cleared` is cleared.
   std::string cleared;
   std::string field;
   std::string reason;
@@ -188,7 +188,8 @@ TEST(StatusBridge, DetailsTravelBothWays) {
   EXPECT_EQ(FromGrpc({grpc::UNAVAILABLE, "gone"}).code(), absl::StatusCode::kUnavailable);
 }
 
-// What is asked for and what was expected is there for programs too, whatever prefix the path gets.
+// Metadata gives programs the requested and the expected value, and is kept when the field path
+// gets a prefix.
 TEST(StatusBridge, MetadataSaysLimitAndValue) {
   const auto metadata = [](const absl::Status& status) {
     const ErrorDetail before = GetErrorDetail(status);

@@ -1,4 +1,4 @@
-// What small calls do without Protobuf's classes is what those would do.
+// Small calls bypass Protobuf's message classes and must get the same results as with them.
 #include <google/protobuf/descriptor.h>
 #include <gtest/gtest.h>
 
@@ -43,7 +43,7 @@ std::shared_ptr<const RequestForm> FormOf(const std::string& message) {
   return RequestForm::Of(message, parsed->plan);
 }
 
-/// The request's fields in an order that is up to who encodes.
+/// Encodes the request with its fields in random order, as any encoder may.
 std::string InAnyOrder(const v1::EvaluateRequest& request, std::mt19937_64* random) {
   std::vector<const google::protobuf::FieldDescriptor*> fields;
   request.GetReflection()->ListFields(request, &fields);
@@ -56,7 +56,8 @@ std::string InAnyOrder(const v1::EvaluateRequest& request, std::mt19937_64* rand
   return message;
 }
 
-// Of every byte of a request: it is a tensor's value, or another one is another form.
+// Changing a byte of a request changes the value of a tensor, or the message no longer fits the
+// form.
 TEST(RequestForm, IsAllButTheValues) {
   for (uint64_t seed = 0; seed < kProblems; ++seed) {
     std::mt19937_64 random(seed);
@@ -99,7 +100,7 @@ TEST(RequestForm, HasNoneWhereParsingWouldFindMore) {
   typed.mutable_input()->mutable_float_values()->mutable_values()->Resize(6, 1.0F);
   EXPECT_EQ(FormOf(typed.SerializeAsString()), nullptr);
 
-  // Protobuf takes the last of two raw fields, and merges two tensors.
+  // Protobuf takes the last of two raw fields and merges two tensors.
   const std::string good = Good().SerializeAsString();
   v1::EvaluateRequest again;
   again.mutable_input()->set_raw(Good().input().raw());
@@ -114,13 +115,13 @@ TEST(RequestForm, HasNoneWhereParsingWouldFindMore) {
   AppendField(v1::EvaluateRequest::kInputFieldNumber, input, &message);
   EXPECT_EQ(FormOf(message), nullptr);
 
-  // A field of a later version, within and without.
+  // A field of a later version, in the request and in a tensor.
   message = good;
   AppendField(14, "later", &message);
   EXPECT_EQ(FormOf(message), nullptr);
-  message = good + std::string("\x70\x01", 2);  // 14 as a varint.
+  message = good + std::string("\x70\x01", 2);  // Field 14 as a varint.
   EXPECT_EQ(FormOf(message), nullptr);
-  message = good + std::string("\x71\0\0\0\0\0\0\0\0", 9);  // 14 as 64 bits.
+  message = good + std::string("\x71\0\0\0\0\0\0\0\0", 9);  // Field 14 as 64 bits.
   EXPECT_EQ(FormOf(message), nullptr);
   message = twice.SerializeAsString();
   input = Good().input().SerializeAsString();
@@ -128,7 +129,8 @@ TEST(RequestForm, HasNoneWhereParsingWouldFindMore) {
   AppendField(v1::EvaluateRequest::kInputFieldNumber, input, &message);
   EXPECT_EQ(FormOf(message), nullptr);
 
-  // No values and no raw bytes; and forms are kept, so that they must be short.
+  // Tensors of no values have a form, tensors without raw bytes do not. A long rest has none
+  // either: forms are cached, so they must be short.
   const OwnedProblem empty = MakeIndex(DType::kFloat32, {0, 3}, {}, {});
   EXPECT_NE(FormOf(MakeRequest(empty).SerializeAsString()), nullptr);
   v1::EvaluateRequest absent = MakeRequest(empty);
@@ -139,7 +141,7 @@ TEST(RequestForm, HasNoneWhereParsingWouldFindMore) {
   EXPECT_EQ(FormOf(MakeRequest(heavy).SerializeAsString()), nullptr);
 }
 
-// Two forms of one size take turns in one place.
+// Two forms of the same size replace each other in the cache.
 TEST(RequestForms, GivesThatOfTheMessageOrNone) {
   v1::EvaluateRequest mean = Good();
   v1::EvaluateRequest sum = Good();
@@ -187,7 +189,7 @@ std::string Encoded(const Summary& summary) {
   return wire.SerializeAsString();
 }
 
-// The most that there can be of every field.
+// Every field with its longest encoding.
 TEST(WireWrite, TheWidestSummary) {
   for (const DType dtype : {DType::kFloat32, DType::kFloat64}) {
     const OwnedProblem problem = MakeIndex(dtype, {1, 2}, {1, 2}, {0});
@@ -213,7 +215,7 @@ TEST(WireWrite, TheWidestSummary) {
   }
 }
 
-// Whatever bytes it takes for a summary, Protobuf finds the same in them.
+// Any bytes that ReadSummary accepts, Protobuf reads to the same summary.
 TEST(WireRead, SummariesAsProtobufReads) {
   int read = 0;
   for (uint64_t seed = 0; seed < kProblems; ++seed) {
@@ -245,7 +247,7 @@ TEST(WireRead, SummariesAsProtobufReads) {
   EXPECT_GT(read, kProblems);
 }
 
-// Protobuf would merge them.
+// Protobuf would merge the two sums.
 TEST(WireRead, NoSummaryWithASumTwice) {
   const OwnedProblem problem = MakeIndex(DType::kFloat32, {1, 2}, {NAN, 0}, {0});
   const Summary expected = RunBatch(problem)->summary;
@@ -280,7 +282,7 @@ TEST(WireRead, FieldsInPlaceUpToWhatIsNone) {
   const std::string bad[] = {
       std::string("\x12\x03hi"),                               // Longer than the message.
       std::string("\x08"),                                     // No value.
-      std::string("\x08\x80"),                                 // A varint cut short.
+      std::string("\x08\x80"),                                 // A truncated varint.
       std::string("\x0D\x01\x01\x01\x01"),                     // 32 bits.
       std::string("\x0B"),                                     // A group.
       std::string("\x02\x00", 2),                              // Field 0.

@@ -1,4 +1,4 @@
-// Messages of a stream, read in place.
+// Messages of EvaluateStream, read in place.
 #include "proto/codec/stream_codec.h"
 
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
@@ -15,7 +15,7 @@ namespace {
 
 using Request = v1::EvaluateStreamRequest;
 
-/// Reads from buffers of so many bytes.
+/// Reads from buffers of `block` bytes.
 absl::Status Read(const std::string& bytes, int block, WireFields* fields,
                   WireFields::Unknown unknown = WireFields::Unknown::kRefuse) {
   google::protobuf::io::ArrayInputStream stream(bytes.data(), static_cast<int>(bytes.size()),
@@ -89,7 +89,7 @@ TEST(WireFields, UnknownFieldsAreRefusedOrSkipped) {
       EXPECT_EQ(GetErrorDetail(Read(bytes, 5, &refused)).reason, "FIELD_UNKNOWN");
     }
   }
-  // The input as a 32-bit number is no input.
+  // A 32-bit number in the place of the input is not an input.
   const std::string number = Sample().SerializeAsString() + std::string("\x7d\x01\x02\x03\x04");
   WireFields skipped;
   ASSERT_TRUE(Read(number, 5, &skipped, Unknown::kSkip).ok());
@@ -98,8 +98,8 @@ TEST(WireFields, UnknownFieldsAreRefusedOrSkipped) {
   EXPECT_EQ(GetErrorDetail(Read(number, 5, &refused)).reason, "MALFORMED_MESSAGE");
 }
 
-// A message that is cut anywhere is refused or, between two fields, a message of less; protobuf's
-// own parser agrees.
+// A truncated message is refused; if it is cut between two fields, it is a message of fewer fields.
+// Protobuf's own parser agrees.
 TEST(WireFields, CutMessages) {
   const std::string bytes = Sample().SerializeAsString();
   for (size_t size = 0; size < bytes.size(); ++size) {
@@ -117,7 +117,7 @@ TEST(WireFields, PrefixIsWhatProtobufWrites) {
   for (const size_t size : {size_t{0}, size_t{1}, size_t{127}, size_t{128}, size_t{1} << 20U}) {
     Request request;
     request.set_input(std::string(size, 'x'));
-    if (size == 0) continue;  // Not written at all.
+    if (size == 0) continue;  // Protobuf does not write an empty field.
     EXPECT_EQ(FieldPrefix(Request::kInputFieldNumber, size) + request.input(),
               request.SerializeAsString());
   }

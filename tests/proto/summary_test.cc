@@ -1,4 +1,4 @@
-// Summaries between wire and core, and which of them Combine takes.
+// Summaries between wire and core, and the ones that Combine accepts.
 #include "core/sums/summary.h"
 
 #include <gtest/gtest.h>
@@ -21,7 +21,7 @@ namespace {
 
 constexpr int kProblems = 300;
 
-/// Problems with what few have: NaN, infinities, weights that are neither, labels to be ignored.
+/// Problems with rare values in logits and weights: NaN, infinities, 0 and -3.
 OwnedProblem WildProblem(uint64_t seed) {
   std::mt19937_64 random(seed);
   OwnedProblem problem = RandomProblem(&random);
@@ -37,7 +37,7 @@ OwnedProblem WildProblem(uint64_t seed) {
   return problem;
 }
 
-// Every summary that a problem gives is taken, alone and merged.
+// The summary of any problem is accepted, by itself and merged.
 TEST(Summary, RoundTripsWhateverTheProblem) {
   for (uint64_t seed = 0; seed < kProblems; ++seed) {
     const auto results = RunBatch(WildProblem(seed));
@@ -102,7 +102,7 @@ std::vector<BadSummary> BadOptions() {
   };
 }
 
-// Of a problem of four positions, one of them ignored.
+// Changes to the summary of a problem of four positions, one of them ignored.
 std::vector<BadSummary> BadCounts() {
   constexpr char kBad[] = "SUMMARY_INCONSISTENT";
   constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
@@ -171,7 +171,7 @@ TEST(Summary, IgnoreIndexWithProbabilities) {
             "IGNORE_INDEX_WITH_PROBABILITIES");
 }
 
-// Who fills in no default means it.
+// An absent field means its default.
 TEST(Summary, DefaultsMayBeLeftOut) {
   const OwnedProblem problem = MakeIndex(DType::kFloat32, {1, 2}, {1, 0}, {0});
   v1::Summary full;
@@ -184,7 +184,7 @@ TEST(Summary, DefaultsMayBeLeftOut) {
   EXPECT_TRUE(combined.ok()) << combined.status();
 }
 
-// Languages without 64-bit integers carry it as it is.
+// Languages without 64-bit integers can pass the digest on as bytes.
 TEST(Summary, TheDigestIsEightLittleEndianBytes) {
   OwnedProblem problem = MakeIndex(DType::kFloat32, {1, 2}, {1, 0}, {0});
   v1::Summary wire;

@@ -1,5 +1,5 @@
-// Encoded requests held against their descriptors: whatever this server does not know is found, and
-// what is found is what Protobuf would find.
+// Checks of encoded requests against their descriptors: they find every unknown field, and nothing
+// that Protobuf would not find.
 #include "proto/codec/wire_check.h"
 
 #include <google/protobuf/descriptor.h>
@@ -28,15 +28,15 @@ namespace {
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
-/// Reads from buffers of so many bytes.
+/// Checks `bytes` from buffers of `block` bytes.
 absl::StatusOr<uint64_t> Check(const std::string& bytes, const Message& kind, int block) {
   google::protobuf::io::ArrayInputStream stream(bytes.data(), static_cast<int>(bytes.size()),
                                                 block);
   return CheckWire(&stream, *kind.GetDescriptor(), "");
 }
 
-/// One message of every kind that is evaluated or combined, with a message in each of its fields
-/// but those of a tensor, of which one kind is as good as another.
+/// One message of every type that is evaluated or combined. Every submessage is set, except the
+/// typed values of a tensor, where any one type serves.
 std::vector<std::unique_ptr<Message>> Kinds() {
   OwnedProblem problem = MakeIndex(DType::kFloat32, {2, 3}, {1, 2, 3, 4, 5, 6}, {0, 2});
   problem.outputs.grad_input = true;
@@ -64,7 +64,7 @@ std::vector<std::unique_ptr<Message>> Kinds() {
   return kinds;
 }
 
-/// Every message within `message`, itself included, with its path.
+/// Collects `message` and every message within it, by path.
 void AllWithin(Message* message, const std::string& path, std::map<std::string, Message*>* all) {
   (*all)[path] = message;
   std::vector<const FieldDescriptor*> fields;
@@ -147,7 +147,7 @@ TEST(WireCheck, KnownFieldsOfAnotherWireTypeAreMalformed) {
           AddUnknown(message, field->number(), wire_type);
           const std::string bytes = kind->SerializeAsString();
           message->GetReflection()->MutableUnknownFields(message)->Clear();
-          // Protobuf keeps what is of another type as an unknown field.
+          // Protobuf keeps a field of another wire type as an unknown field.
           std::unique_ptr<Message> parsed(kind->New());
           const bool good = parsed->ParseFromString(bytes);
           std::map<std::string, Message*> after;
@@ -167,7 +167,7 @@ TEST(WireCheck, KnownFieldsOfAnotherWireTypeAreMalformed) {
   }
 }
 
-/// What the elements of all repeated numbers of a message take.
+/// The bytes that the elements of all repeated numbers of a message take.
 uint64_t NumberBytes(Message* message) {
   std::map<std::string, Message*> all;
   AllWithin(message, "", &all);
@@ -191,7 +191,8 @@ TEST(WireCheck, CountsWhatNumbersTakeOnceParsed) {
     ASSERT_TRUE(bytes.ok());
     EXPECT_EQ(*bytes, NumberBytes(kind.get()));
   }
-  // Packed, each number is a byte of the message and eight in memory; one by one, two of it.
+  // A packed number takes one byte of the message and eight in memory. A number by itself takes two
+  // bytes of the message.
   v1::EvaluateRequest request;
   for (int i = 0; i < 1000; ++i) request.mutable_input()->mutable_int64_values()->add_values(1);
   EXPECT_EQ(*Check(request.SerializeAsString(), request, 1000), 8000U);
@@ -202,8 +203,8 @@ TEST(WireCheck, CountsWhatNumbersTakeOnceParsed) {
   EXPECT_EQ(*Check(one_by_one, spec, 1000), 800U);
 }
 
-// Whatever bytes are let through: Protobuf finds nothing unknown in them, and no more numbers than
-// were counted.
+// In any bytes that pass the check, Protobuf finds nothing unknown, and no more numbers than the
+// check counted.
 TEST(WireCheck, AgreesWithProtobufOnMutations) {
   std::mt19937_64 random(5);
   size_t good = 0;
@@ -230,7 +231,7 @@ TEST(WireCheck, AgreesWithProtobufOnMutations) {
       const auto checked = Check(bytes, *kind, 1 + static_cast<int>(random() % 100));
       if (parses && !unknown) {
         ASSERT_TRUE(checked.ok()) << checked.status();
-        // Of a oneof that is set twice the first member is lost, after it was counted.
+        // If a oneof is set twice, the first member is counted but then lost.
         ASSERT_GE(*checked, NumberBytes(parsed.get()));
         ++good;
       } else if (parses) {
@@ -245,7 +246,8 @@ TEST(WireCheck, AgreesWithProtobufOnMutations) {
 
 TEST(WireCheck, LengthsBeyondTheMessageAround) {
   const v1::CombineRequest kind;
-  // A summary of two bytes whose criterion says that it has one, five, or more than there are.
+  // A summary of two bytes whose criterion states a length of 0, 1 or 5 bytes. Bytes after the
+  // summary must not be taken for the criterion's.
   for (const auto& [length, good] :
        {std::pair('\x00', true), std::pair('\x01', false), std::pair('\x05', false)}) {
     for (const std::string& after :
