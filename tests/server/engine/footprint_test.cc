@@ -31,8 +31,8 @@ OwnedProblem Shapes(DType dtype, const Shape& shape, bool soft) {
   return problem;
 }
 
-// Window, operands and outputs of such a sample are more than 2^64 bytes: sums that wrap would
-// admit it as a small one.
+// Window, operands and outputs of such a sample take more than 2^64 bytes together: with sums that
+// wrap, the sample would be admitted as a small one.
 TEST(Footprint, AStreamOfMoreThanTheWorldIsAboveTheLimit) {
   for (const int64_t inner : {int64_t{1} << 39U, int64_t{1} << 40U}) {
     OwnedProblem problem = Shapes(DType::kFloat32, {1, int64_t{1} << 20U, inner}, true);
@@ -49,7 +49,7 @@ TEST(Footprint, WeightsAndTheirCountsAreReserved) {
   problem.weight = MakeTensor(DType::kFloat32, {kClasses}, std::vector<double>(kClasses, 1.0));
   SessionDriver with(problem);
   ASSERT_TRUE(without.created().ok() && with.created().ok());
-  // Each weight as a double, and the positions of its class.
+  // For each class, its weight as a double and a count of positions.
   EXPECT_EQ(with.budget().used(), without.budget().used() + uint64_t{16} * kClasses);
 }
 
@@ -58,7 +58,7 @@ TEST(Footprint, ScratchOfGreatRowsIsReservedForEachThreadThatMayTakeIt) {
   const OwnedProblem great = Shapes(DType::kBFloat16, {8, 1 << 20}, false);
   const auto small_plan = small.plan();
   const auto great_plan = great.plan();
-  EXPECT_EQ(TaskScratchBytes(*small_plan, 8, 4), 0U);  // What a worker keeps anyway.
+  EXPECT_EQ(TaskScratchBytes(*small_plan, 8, 4), 0U);  // A worker always keeps this much.
   EXPECT_EQ(TaskScratchBytes(*great_plan, 8, 4), 4 * ScratchBytes(*great_plan));
   EXPECT_EQ(TaskScratchBytes(*great_plan, 3, 4), 3 * ScratchBytes(*great_plan));
   EXPECT_GE(ScratchBytes(*great_plan), uint64_t{8} << 20U);

@@ -1,4 +1,4 @@
-// Clocks run out once for each time they are set, and not after they were stopped or let go.
+// A clock expires once for each time that it is set, and not after it is stopped or released.
 #include "server/engine/idle_watch.h"
 
 #include <gtest/gtest.h>
@@ -15,7 +15,7 @@ namespace {
 using std::chrono::milliseconds;
 using SteadyClock = std::chrono::steady_clock;
 
-/// Waits until `count` is `wanted`, at most five seconds.
+/// Waits up to five seconds until `count` is `wanted`. Returns whether it is.
 bool Reaches(const std::atomic<int>& count, int wanted) {
   const auto end = SteadyClock::now() + std::chrono::seconds(5);
   while (count < wanted && SteadyClock::now() < end) std::this_thread::sleep_for(milliseconds(5));
@@ -44,7 +44,7 @@ TEST(IdleWatch, PatienceWithoutEnd) {
   const auto one = watch.NewClock([&] { ++expired; });
   const auto two = watch.NewClock([&] { ++expired; });
   one->Set(milliseconds::max());
-  // Days past what a clock of nanoseconds can count to.
+  // Beyond the range of a clock of nanoseconds.
   two->Set(
       std::chrono::duration_cast<milliseconds>(SteadyClock::time_point::max().time_since_epoch()));
   std::this_thread::sleep_for(milliseconds(400));
@@ -73,8 +73,8 @@ TEST(IdleWatch, StoppedSetAgainOrGone) {
   EXPECT_EQ(gone, 0);
 }
 
-// For the thread sanitizer: clocks of many threads, that set another from within their own end.
-// Half of them are stopped and let go of at once, the others are kept until they have run out.
+// For the thread sanitizer: many threads have clocks that set another clock when they expire. Half
+// of the clocks are stopped and released at once, the others are kept until they have expired.
 TEST(IdleWatch, ManyThreads) {
   constexpr int kThreads = 4;
   constexpr int kClocks = 50;

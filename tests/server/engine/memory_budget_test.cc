@@ -33,7 +33,7 @@ TEST(MemoryBudget, SaysWhetherWaitingHelps) {
   EXPECT_EQ(GetErrorDetail(never.status()).reason, "MEMORY_LIMIT");
   EXPECT_EQ(GetErrorDetail(never.status()).retry_after_s, 0);
   EXPECT_NE(never.status().message().find("100"), absl::string_view::npos);
-  // What the request holds itself does not come back while it waits.
+  // Waiting would not help: the request itself holds the memory.
   const auto more = budget.Reserve(41, *held);
   EXPECT_EQ(GetErrorDetail(more.status()).reason, "MEMORY_LIMIT");
   EXPECT_NE(more.status().message().find("101"), absl::string_view::npos);

@@ -1,5 +1,4 @@
-// Calls that wait for their peer end when they are late, and the oldest ones where they are too
-// many.
+// A call that waits too long for its peer ends. If too many calls wait, the oldest ones end.
 #include "server/engine/message_watch.h"
 
 #include <gtest/gtest.h>
@@ -103,7 +102,7 @@ TEST(MessageWatch, PatienceWithoutEnd) {
   EXPECT_EQ(caller->late, 0);
 }
 
-// Held in equal shares by those that are left.
+// The calls that are left hold 10 each.
 TEST(MessageWatch, TheOldestOfACrowdEnd) {
   IdleWatch clocks;
   Caller::all_crowded = 0;

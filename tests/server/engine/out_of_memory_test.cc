@@ -1,4 +1,4 @@
-// Memory that runs out in a worker ends its stream, and nothing else.
+// If a worker runs out of memory, its stream ends and nothing else does.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -14,7 +14,7 @@
 
 namespace {
 
-/// Aligned blocks of so many bytes and more cannot be had: those of Buffer.
+/// Aligned allocations (those of Buffer) of this many bytes or more fail.
 std::atomic<size_t> refused_from = std::numeric_limits<size_t>::max();
 
 }  // namespace
@@ -40,7 +40,7 @@ class OutOfMemoryTest : public ::testing::Test {
  protected:
   ~OutOfMemoryTest() override { refused_from = std::numeric_limits<size_t>::max(); }
 
-  /// A row of 1 MiB, whose scratch takes 2 MiB.
+  /// Rows of 1 MiB, each with 2 MiB of scratch.
   static OwnedProblem GreatRows() {
     constexpr int64_t kRows = 6;
     constexpr int64_t kClasses = int64_t{1} << 18U;

@@ -1,5 +1,5 @@
-// A control: two threads that race on purpose. The thread sanitizer must end it with an error; were
-// it to pass, the sanitizer's other verdicts would mean nothing.
+// A control: two threads that race on purpose. The thread sanitizer must end this program with an
+// error; otherwise its other verdicts would mean nothing.
 #include <cstdio>
 #include <thread>
 

@@ -1,5 +1,5 @@
-// The state machine of a stream: the same bits as a whole call for every cut, replies before the
-// rest has come, errors in their own words, memory given back.
+// The state machine of a stream: the same bits as a unary call for every cut, replies before the
+// rest has come, precise errors, and memory given back.
 #include "server/engine/stream_session.h"
 
 #include <gtest/gtest.h>
@@ -16,7 +16,7 @@
 namespace lossd::testing {
 namespace {
 
-/// Small units, so that small tensors have many.
+/// Small units, so that small tensors have many of them.
 StreamLimits SmallLimits() {
   StreamLimits limits;
   limits.unit_bytes = 512;
@@ -109,7 +109,7 @@ TEST(StreamSession, RefusesInputBeforeItsLabels) {
   ASSERT_TRUE(early.Send(Operand::kTarget, 0, 8).ok());
   ExpectError(early.Send(Operand::kInput, 0, 17), absl::StatusCode::kInvalidArgument, "input",
               "TARGET_AFTER_INPUT");
-  // Mean with a gradient needs all of them.
+  // Mean with a gradient needs all labels first.
   const OwnedProblem mean = Rows(20, 4, Reduction::kMean);
   SessionDriver partial(mean);
   ASSERT_TRUE(partial.Send(Operand::kTarget, 0, 8 * 19).ok());
@@ -165,7 +165,7 @@ TEST(StreamSession, BoundsTheSkewOfCompanions) {
   SessionDriver gradient(problem, limits);
   ExpectError(gradient.Send(Operand::kGradOutput, 0, 164), absl::StatusCode::kFailedPrecondition,
               "grad_output", "STREAM_SKEW");
-  // A scalar that never comes.
+  // A scalar grad_output that never comes.
   OwnedProblem scalar = Rows(100, 4, Reduction::kSum);
   scalar.grad_output = MakeTensor(DType::kFloat32, {}, {2});
   SessionDriver missing(scalar, limits);
@@ -207,7 +207,7 @@ TEST(StreamSession, LimitsAreCheckedBeforeAnyByte) {
   SessionDriver labels(problem, limits);
   ExpectError(labels.created(), absl::StatusCode::kResourceExhausted, "header.target.shape",
               "LIMIT_EXCEEDED");
-  // One sample above the budget.
+  // A single sample above the memory budget.
   problem.input.spec.shape = {1, 2, int64_t{1} << 32U};
   problem.target.spec.shape = {1, int64_t{1} << 32U};
   limits.max_label_bytes = uint64_t{1} << 40U;

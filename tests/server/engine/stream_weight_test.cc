@@ -1,5 +1,5 @@
-// A class weight that comes as bytes of its stream: the same bits as a weight that is there from
-// the beginning, and errors where it is late, short, long or not announced.
+// A class weight that comes as bytes of the stream: the same bits as a weight in the header, and
+// errors if it is late, short, long or not announced.
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -17,7 +17,7 @@
 namespace lossd::testing {
 namespace {
 
-/// Three classes with weights, two positions with labels, and an incoming gradient.
+/// Three classes with weights, two positions with labels and an incoming gradient.
 OwnedProblem Weighted() {
   OwnedProblem problem = MakeIndex(DType::kFloat32, {2, 3}, {1, 2, 3, 4, 5, 6}, {0, 2});
   problem.criterion.reduction = Reduction::kNone;
@@ -91,7 +91,7 @@ TEST(StreamWeight, IsAsLongAsTheHeaderSays) {
     ASSERT_TRUE(shorter.Send(Operand::kWeight, 0, weight).ok());
     ExpectError(shorter.session().Close(), "weight", "LENGTH_MISMATCH");
   }
-  // In the header already, or nowhere.
+  // A weight that is already in the header, and one that no header announces.
   SessionDriver twice(problem);
   ExpectError(twice.session().Append(Operand::kWeight, extra), "weight", "LENGTH_EXCEEDED");
   OwnedProblem none = problem;
@@ -108,7 +108,7 @@ TEST(StreamWeight, IsReservedBeforeItsFirstByte) {
   SessionDriver without(problem);
   problem.weight = OwnedTensor{{DType::kFloat16, {kClasses}}, {}};
   SessionDriver with(problem, {}, 2, /*weight_follows=*/true);
-  // A double and a count of labels for each class.
+  // For each class, a double and a count of labels.
   EXPECT_GE(with.budget().used(), without.budget().used() + kClasses * 16);
 }
 
