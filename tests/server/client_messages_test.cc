@@ -1,5 +1,5 @@
-// The messages that the C++ client makes of a request for a stream: how large they are, and in
-// which order tensors come.
+// The messages that the C++ client makes of a request for a stream: their size, and the order of
+// the tensors.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -19,7 +19,7 @@
 namespace lossd::testing {
 namespace {
 
-/// All messages of a request, encoded.
+/// All encoded messages of a request.
 std::vector<std::string> MessagesOf(const LossRequest& request, size_t message_bytes) {
   const auto plan = MakePlan(request, WeightFollows(request, message_bytes)).value();
   StreamMessages messages(request, *plan, message_bytes);
@@ -41,7 +41,8 @@ absl::string_view TextOf(absl::Span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};  // NOLINT(*-cast)
 }
 
-/// No message is larger than it may be, and together they carry every byte once, in order.
+/// Expects that no message is too large, and that the messages together carry every byte once, in
+/// order.
 void ExpectWhole(const LossRequest& request, size_t message_bytes) {
   std::string weight;
   std::string target;
@@ -86,7 +87,7 @@ TEST(ClientMessages, OfRandomProblemsAndAllSizes) {
   }
 }
 
-// A half-precision input whose companions are together five times its size.
+// A half-precision input with a target and grad_output that are together three times its size.
 OwnedProblem HeavyCompanions() {
   constexpr int64_t kRows = 30'000;
   OwnedProblem problem;
@@ -107,7 +108,7 @@ TEST(ClientMessages, CountAllThatTheyCarry) {
       problem.input.bytes.size() + problem.target.bytes.size() + problem.grad_output->bytes.size();
   const auto messages = MessagesOf(request, kBytes);
   EXPECT_LE(messages.size(), whole / kBytes + 2) << "each is as large as it may be";
-  // In step: none of them is behind by more than what a position takes.
+  // In step: the target is never off by more than the bytes of one position.
   uint64_t input = 0;
   uint64_t target = 0;
   for (const std::string& encoded : messages) {
@@ -123,11 +124,11 @@ TEST(ClientMessages, AHeaderLeavesLessRoom) {
   OwnedProblem problem = MakeIndex(DType::kFloat32, {1, 15'000}, std::vector<double>(15'000), {7});
   problem.weight = MakeTensor(DType::kFloat32, {15'000}, std::vector<double>(15'000, 1.0));
   const LossRequest request = RequestOf(problem);
-  // 60,000 bytes of weight in the header, and most of the input in the second message.
+  // The header has 60,000 bytes of weight, and the second message has most of the input.
   constexpr size_t kBytes = 130'000;
   EXPECT_FALSE(WeightFollows(request, kBytes));
   ExpectWhole(request, kBytes);
-  // More than half a message.
+  // A weight of more than half a message follows the header.
   EXPECT_TRUE(WeightFollows(request, 119'999));
   ExpectWhole(request, 119'999);
 }

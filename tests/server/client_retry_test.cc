@@ -1,4 +1,4 @@
-// Calls of the C++ client that a server did not answer are made again.
+// The C++ client retries calls that end UNAVAILABLE.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
@@ -23,7 +23,7 @@
 namespace lossd::testing {
 namespace {
 
-/// Cannot be reached, but for GetServerInfo at its third call.
+/// Always UNAVAILABLE, except GetServerInfo from the third call on.
 class Flaky final : public v1::LossService::Service {
  public:
   grpc::Status Evaluate(grpc::ServerContext* /*context*/, const v1::EvaluateRequest* /*request*/,
@@ -58,7 +58,7 @@ TEST(CppClientRetry, ReplaysAllButFunctions) {
   EXPECT_EQ(info->version, "3rd");
   EXPECT_EQ(service.calls, 3);
 
-  // Four attempts, and no fifth.
+  // Four attempts at most.
   service.calls = 0;
   const OwnedProblem problem = ManyRows();
   LossRequest request = RequestOf(problem);
@@ -66,7 +66,7 @@ TEST(CppClientRetry, ReplaysAllButFunctions) {
   EXPECT_EQ((*client)->Evaluate(request).status().code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(service.calls, 4);
 
-  // Streams from memory too, but no function is called twice for the same bytes.
+  // Streams from memory are retried too, but no function is called twice for the same bytes.
   service.calls = 0;
   request.transport = Transport::kStream;
   EXPECT_EQ((*client)->Evaluate(request).status().code(), absl::StatusCode::kUnavailable);
@@ -78,7 +78,7 @@ TEST(CppClientRetry, ReplaysAllButFunctions) {
   EXPECT_EQ(service.calls, 1);
 }
 
-// Attempts after some 50, 200 and 650 ms.
+// Retries come after about 50, 200 and 650 ms.
 TEST(CppClientRetry, AStreamStaysWithinItsTimeout) {
   Flaky service;
   std::string address;

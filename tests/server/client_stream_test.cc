@@ -1,5 +1,5 @@
-// The C++ client's streams: tensors that do not lie in memory or are lent, and calls that end while
-// they are sent.
+// The C++ client's streams: tensors that are not in memory or are lent, and calls that end while
+// tensors are sent.
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -29,7 +29,7 @@
 namespace lossd::testing {
 namespace {
 
-/// Waits up to five seconds until no one else holds it.
+/// Waits up to five seconds until nobody else holds `held`. Returns whether that is so.
 template <typename T>
 bool ComesBack(const std::shared_ptr<T>& held) {
   for (int i = 0; i < 5000 && held.use_count() > 1; ++i) {
@@ -38,7 +38,7 @@ bool ComesBack(const std::shared_ptr<T>& held) {
   return held.use_count() == 1;
 }
 
-/// Takes one connection, lets its peer send as much as it likes, and reads nothing of it.
+/// Accepts one connection, opens all windows, and reads nothing.
 class Deaf {
  public:
   Deaf() : listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
@@ -53,7 +53,7 @@ class Deaf {
     address_ = absl::StrCat("127.0.0.1:", ntohs(local.sin_port));
     thread_ = std::thread([this] {
       connection_ = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-      // SETTINGS with an initial window of 2^31 - 1, and as much for the connection.
+      // SETTINGS with an initial window of 2^31 - 1, and as large a window for the connection.
       constexpr char kFrames[] =
           "\0\0\6\4\0\0\0\0\0"
           "\0\4\x7f\xff\xff\xff"
@@ -90,7 +90,7 @@ TEST(CppClientStream, InputFromAFunctionGradientToAFunction) {
   const auto expected = RunBatch(problem);
   LossRequest request = RequestOf(problem);
   request.input.bytes = {};
-  request.chunk_bytes = 10007;  // Cuts elements.
+  request.chunk_bytes = 10007;  // Cuts within elements.
   uint64_t next = 0;
   request.read_input = [&](uint64_t offset, absl::Span<std::byte> to) {
     EXPECT_EQ(offset, next);
@@ -111,7 +111,7 @@ TEST(CppClientStream, InputFromAFunctionGradientToAFunction) {
   EXPECT_TRUE(result->grad_input.bytes().empty());
 }
 
-// The writer is stopped by the refusal; a cancel of ours in its place would hide it.
+// The refusal stops the writer. A cancel of ours would hide the refusal.
 TEST(CppClientStream, ARefusedStreamKeepsItsStatus) {
   ServerOptions options;
   options.max_memory_bytes = 100'000;
@@ -127,14 +127,14 @@ TEST(CppClientStream, ARefusedStreamKeepsItsStatus) {
   }
 }
 
-// What a stream held is free when its client learns of its end: as many clients as fit the budget
-// never refuse each other.
+// The memory of a stream is free before its client learns of the end, so that clients whose streams
+// fit the budget never cause each other's refusal.
 TEST(CppClientStream, StreamsOneAfterTheOtherFitTheBudget) {
   const OwnedProblem problem = ManyRows();
   LossRequest request = RequestOf(problem);
   request.transport = Transport::kStream;
   ServerOptions options;
-  // Two streams, with their gradients and labels, and half of another.
+  // Enough for two streams with their gradients and labels, and for half of a third.
   options.max_memory_bytes = 5 * problem.input.bytes.size();
   TestServer server(options);
   std::vector<std::thread> clients;
@@ -187,7 +187,7 @@ TEST(CppClientStream, ReturnsWhenItsFunctionsAreNoLongerRun) {
   EXPECT_FALSE(inside);
 }
 
-// gRPC holds what it could not write for as long as the connection lives: so does the owner live.
+// gRPC holds unwritten bytes until the connection ends, and so it holds their owner.
 TEST(CppClientStream, OwnersOutliveACallThatIsStuck) {
   Deaf server;
   ClientOptions options;

@@ -1,5 +1,5 @@
-// The C++ client where results are used again, and where requests and answers are like others and
-// not quite.
+// The C++ client with reused results, with requests that are similar to cached ones, and with
+// unusual responses.
 #include "client/cpp/lossd/client.h"
 
 #include <grpcpp/grpcpp.h>
@@ -45,7 +45,7 @@ TEST(CppClient, ResultsAreUsedAgain) {
   EXPECT_TRUE(result.grad_input.bytes().empty());
 }
 
-// What a client keeps of a request serves no other one.
+// The cached form of a request is not used for a different request of the same size.
 TEST(CppClient, RequestsOfOneSizeAreToldApart) {
   TestServer server;
   auto client = Client::Connect(server.tcp());
@@ -76,7 +76,8 @@ TEST(CppClient, RequestsOfOneSizeAreToldApart) {
   }
   LossResult result;
   for (size_t i = 1; i < problems.size(); ++i) {
-    // Each after the first, which differs least from most, and after the one before it.
+    // Each problem after the first one, which is the most similar to most of them, and after its
+    // predecessor.
     for (const size_t index : {size_t{0}, i, size_t{0}, i, i - 1, i}) {
       const OwnedProblem& problem = problems[index];
       LossRequest request = RequestOf(problem);
@@ -90,7 +91,7 @@ TEST(CppClient, RequestsOfOneSizeAreToldApart) {
   }
 }
 
-// More weights than are kept of a request.
+// More bytes of weights than a cached form holds.
 TEST(CppClient, ManyWeights) {
   TestServer server;
   auto client = Client::Connect(server.tcp());
@@ -111,7 +112,7 @@ TEST(CppClient, ManyWeights) {
   }
 }
 
-/// Answers with what it is told.
+/// Responds with `answer`.
 class Scripted final : public v1::LossService::Service {
  public:
   grpc::Status Evaluate(grpc::ServerContext* /*context*/, const v1::EvaluateRequest* /*request*/,
@@ -122,7 +123,7 @@ class Scripted final : public v1::LossService::Service {
   v1::EvaluateResponse answer;
 };
 
-// Answers of another version, and of no server of ours.
+// Responses of another version, and invalid responses.
 TEST(CppClient, AnswersThatAreOtherwise) {
   const OwnedProblem problem = MakeIndex(DType::kFloat32, {2, 3}, {1, 2, 3, 4, 5, 6}, {0, 2});
   TestServer lossd;
@@ -176,7 +177,7 @@ TEST(CppClient, AnswersThatAreOtherwise) {
   expect_loss(bad);
 }
 
-/// Looks at who holds a problem while a call is under way.
+/// Counts the holders of a problem during a call.
 class Watching final : public v1::LossService::Service {
  public:
   explicit Watching(const std::shared_ptr<const OwnedProblem>& problem) : problem_(problem) {}
@@ -204,7 +205,7 @@ TEST(CppClient, LendsLargeTensorsThatHaveAnOwner) {
   EXPECT_EQ(service.holders, 1);
   request.owner = problem;
   EXPECT_EQ((*client)->Evaluate(request).status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(service.holders, 3);  // This test, the request, and what is sent.
+  EXPECT_EQ(service.holders, 3);  // This test, the request, and the bytes being sent.
   EXPECT_EQ(service.input_bytes, problem->input.bytes.size());
 
   TestServer lossd;

@@ -1,5 +1,5 @@
-// Problems whose parts are larger than a message: a class weight above it, companions that outweigh
-// the input, servers that take small messages.
+// Problems with parts that are larger than a message: a large class weight, targets and incoming
+// gradients larger than the input, servers that accept only small messages.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
@@ -24,7 +24,7 @@
 namespace lossd::testing {
 namespace {
 
-/// `count` zeros of a type: fast for many.
+/// A tensor of `count` zeros; fast even for many.
 OwnedTensor Zeros(DType dtype, Shape shape, size_t count) {
   return {{dtype, std::move(shape)}, Bytes(count * SizeOf(dtype))};
 }
@@ -95,7 +95,8 @@ TEST(ClientWeight, BesideProbabilitiesThatOutweighTheInput) {
   }
 }
 
-/// Half-precision rows of two classes, five times outweighed by what goes along with them.
+/// Half-precision rows of two classes, with a target and grad_output that are together three times
+/// as large.
 OwnedProblem HeavyCompanions(Shape shape, size_t positions) {
   OwnedProblem problem;
   problem.criterion.reduction = Reduction::kNone;
@@ -142,7 +143,7 @@ TEST(ClientWeight, ServersThatTakeSmallMessages) {
       EXPECT_EQ(Difference(ResultsOf(*result), *expected), "");
     }
   }
-  // Bytes from a function come once: the server is asked before.
+  // A function gives its bytes once, so the client asks for the server's limit first.
   auto client = Client::Connect(server.tcp());
   LossRequest request = RequestOf(problem);
   request.input.bytes = {};
@@ -152,14 +153,14 @@ TEST(ClientWeight, ServersThatTakeSmallMessages) {
   auto result = (*client)->Evaluate(request);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(BytesOf(result->loss), expected->loss);
-  // A message that was asked for is refused as it is.
+  // A request with kUnary is refused: the client does not stream it instead.
   request = RequestOf(problem);
   request.transport = Transport::kUnary;
   result = (*client)->Evaluate(request);
   EXPECT_EQ(result.status().code(), absl::StatusCode::kResourceExhausted) << result.status();
 }
 
-/// Counts questions, and answers nothing else.
+/// Answers and counts calls of GetServerInfo; all other calls are UNIMPLEMENTED.
 class Asked final : public v1::LossService::Service {
  public:
   grpc::Status GetServerInfo(grpc::ServerContext* /*context*/,
@@ -188,11 +189,11 @@ TEST(ClientWeight, AServerIsAskedOnceAndWhereItMattersOnly) {
   request.chunk_bytes = size_t{2} << 20U;
   EXPECT_EQ(call(), 1);
   EXPECT_EQ(call(), 1);
-  // What the caller asked for serves as well.
+  // The caller's own GetServerInfo serves as well.
   client = Client::Connect(address);
   ASSERT_TRUE((*client)->GetServerInfo().ok());
   EXPECT_EQ(call(), 2);
-  // A bad request is not worth a question.
+  // An invalid request does not make the client ask.
   client = Client::Connect(address);
   request.target.spec.shape = {699};
   EXPECT_EQ((*client)->Evaluate(request).status().code(), absl::StatusCode::kInvalidArgument);

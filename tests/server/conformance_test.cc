@@ -1,5 +1,5 @@
-// Every conformance vector over real sockets: one message, a pipelined stream, a stream of chunks,
-// and the C++ client; each gives the bits that the core gives.
+// Every conformance vector over real sockets: as a unary call, in a pipelined stream, as a stream
+// of chunks, and with the C++ client. Each gives the same bits as core.
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -27,7 +27,7 @@ void ExpectSame(const Vector& vector, const absl::StatusOr<Results>& results) {
 
 TEST_F(ServiceConformance, Unary) {
   for (const Vector& vector : AllVectors()) {
-    // The second by its form.
+    // The server recognizes the second request by its form.
     for (int i = 0; i < 2; ++i) ExpectSame(vector, CallUnary(&server_.stub(), vector.problem));
   }
   EXPECT_TRUE(server_.MemoryIsBack());
@@ -44,7 +44,7 @@ TEST_F(ServiceConformance, Many) {
 TEST_F(ServiceConformance, Stream) {
   size_t number = 0;
   for (const Vector& vector : AllVectors()) {
-    // Chunks of every size for some, and one size in turn for each of the others.
+    // Every twentieth vector in chunks of every size, the others in one size each, in turn.
     const std::vector<size_t> sizes = {1, 3, 7, 4096, size_t{1} << 20U};
     for (size_t i = 0; i < sizes.size(); ++i) {
       if (number % 20 != 0 && number % sizes.size() != i) continue;
@@ -70,7 +70,7 @@ TEST_F(ServiceConformance, CppClient) {
       request.chunk_bytes = 16;
       call(vector, request);
     }
-    // Lent, not copied.
+    // With lent bytes.
     const auto owned = std::make_shared<const OwnedProblem>(vector.problem);
     LossRequest request = RequestOf(*owned);
     request.owner = owned;
@@ -80,7 +80,7 @@ TEST_F(ServiceConformance, CppClient) {
   }
 }
 
-// A tensor large enough for many units and tasks, by every size of chunk.
+// A tensor large enough for many units and tasks, in chunks of every size.
 TEST_F(ServiceConformance, LargeStreamGivesTheBitsOfTheUnaryCall) {
   std::mt19937_64 random(31);
   std::normal_distribution<double> normal(0, 3);

@@ -1,5 +1,5 @@
-// Nothing is left of a call that has ended: every method, every way to end, every state in which
-// the end may find it.
+// Nothing is left of a call that has ended, for every method, every state of a call and every way
+// to end it.
 #include <dirent.h>
 #include <gtest/gtest.h>
 
@@ -54,17 +54,17 @@ std::string Raw(const Bytes& bytes, size_t begin, size_t end) {
   return {reinterpret_cast<const char*>(bytes.data()) + begin, end - begin};
 }
 
-/// What a client sends to bring a call to a state, and afterwards.
+/// The bytes that bring a call to a state, and the bytes that end it.
 struct Script {
   std::string sent = {};
-  std::string rest = {};  ///< Ends the call well.
-  std::string bad = {};   ///< Makes it an error, as the last bytes; empty: nothing can any more.
-  bool last = false;      ///< Nothing comes after `sent`.
-  bool shut = false;      ///< The client takes no answers.
-  bool holds = false;     ///< The server is seen to hold memory.
+  std::string rest = {};  ///< Ends the call with OK.
+  std::string bad = {};   ///< Ends the call with an error; empty if nothing can any more.
+  bool last = false;      ///< The client half-closes after `sent`.
+  bool shut = false;      ///< The client accepts no answers.
+  bool holds = false;     ///< The server holds memory in this state.
 };
 
-/// One message for one answer.
+/// The script of a unary call.
 std::optional<Script> Unary(State state, const std::string& plain, const std::string& lent) {
   const size_t half = plain.size() / 2;
   switch (state) {
@@ -127,7 +127,7 @@ std::optional<Script> Many(State state) {
 }
 
 std::optional<Script> Stream(State state) {
-  // A gradient of 800 kB, a little below what the stream's window takes.
+  // The gradient has 800 kB, a little less than the stream's window.
   const OwnedProblem problem = Rows(2000, 100, state != State::kWaiting);
   const size_t labels = problem.target.bytes.size();
   const size_t all = problem.input.bytes.size();
@@ -210,12 +210,12 @@ bool WaitFor(const Condition& condition, std::chrono::milliseconds patience) {
   return true;
 }
 
-/// A reset that gRPC does not see is found by the server's ping, 10 s later.
+/// If gRPC misses a reset, the server's ping finds it 10 s later.
 constexpr std::chrono::seconds kFreed{15};
 
 bool IsFree(Server* server) { return server->memory_used() == 0 && server->calls_in_flight() == 0; }
 
-/// Ends the call that `script` has brought to its state; false where there is no such end.
+/// Ends the call that `script` has brought to its state. Returns false if `end` is unknown.
 bool EndCall(End end, const Script& script, uint32_t stream, RawConnection* connection,
              Server* server) {
   constexpr std::chrono::milliseconds kPatience{10'000};
@@ -235,7 +235,7 @@ bool EndCall(End end, const Script& script, uint32_t stream, RawConnection* conn
       return true;
     case End::kDeadline:
     case End::kIdle:
-      return true;  // It comes by itself.
+      return true;  // The server ends the call by itself.
     case End::kKilled:
       connection->Cut();
       return true;
@@ -246,10 +246,10 @@ bool EndCall(End end, const Script& script, uint32_t stream, RawConnection* conn
   return false;
 }
 
-/// Whether this end can meet this call.
+/// Whether the call of `script` can end so.
 bool CanEnd(const Script& script, End end) { return end != End::kError || !script.bad.empty(); }
 
-/// What is left of a call: "0", or "-" where there is no such call.
+/// The memory and calls that are left after a call: "0" if none, "-" if there is no such call.
 std::string Cell(Method method, State state, End end, TestServer* server) {
   const auto script = ScriptOf(method, state);
   if (!script || !CanEnd(*script, end)) return "-";
@@ -262,7 +262,7 @@ std::string Cell(Method method, State state, End end, TestServer* server) {
   if (script->holds) {
     EXPECT_TRUE(WaitFor([&] { return served.memory_used() > 0; }, std::chrono::seconds(2)));
   }
-  // It goes on to where nothing more happens by itself.
+  // Let the call go on until it waits for the client.
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   EXPECT_TRUE(EndCall(end, *script, stream, &connection, &served));
   if (WaitFor([&] { return IsFree(&served); }, kFreed)) return "0";
@@ -271,13 +271,13 @@ std::string Cell(Method method, State state, End end, TestServer* server) {
 
 using Row = std::array<std::string, kEnds.size()>;
 
-/// All states and ends of a method.
+/// The cells of all states and ends of a method.
 std::array<Row, kStates.size()> RowsOf(Method method) {
   std::array<Row, kStates.size()> rows;
   for (size_t end = 0; end < kEnds.size(); ++end) {
     std::unique_ptr<TestServer> server;
     for (size_t state = 0; state < kStates.size(); ++state) {
-      // A server that was shut down, or that is not free, would tell nothing of the next call.
+      // A server that was shut down, or is not free, is of no use for the next call.
       const auto which = static_cast<End>(end);
       if (server == nullptr || which == End::kDrain || !IsFree(&server->server())) {
         server = std::make_unique<TestServer>(OptionsFor(which));
@@ -329,7 +329,7 @@ int64_t ResidentBytes() {
 }
 #endif
 
-// A round holds 1 MB, in answers that nobody takes.
+// Each round holds 1 MB of answers that nobody reads.
 TEST(EndingTable, RoundAfterRoundNothingGrows) {
   TestServer server;
   const Script script = *Many(State::kLent);
@@ -358,7 +358,7 @@ TEST(EndingTable, RoundAfterRoundNothingGrows) {
       << OpenFiles() << " files are open, " << files << " were";
 }
 
-// gRPC misses a few of a thousand.
+// gRPC misses a few resets in a thousand.
 TEST(EndingTable, ResetsBehindBytes) {
   ServerOptions options;
   options.header_wait = absl::InfiniteDuration();

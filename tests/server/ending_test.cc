@@ -1,4 +1,4 @@
-// A call that ends early, by its deadline or by a cancel, gives back threads and memory within 50
+// A call that ends early, by its deadline or a cancel, releases its threads and memory within 50
 // ms, whatever it was doing.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
@@ -23,7 +23,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Stream = grpc::ClientReaderWriter<v1::EvaluateStreamRequest, v1::EvaluateStreamResponse>;
 
-/// How far a stream goes before it is ended.
+/// The state of a stream when it is ended.
 enum class State : uint8_t { kBeforeHeader, kMidTarget, kMidInput, kMidWrite, kHalfClosed };
 
 constexpr int64_t kRows = 20000;
@@ -46,7 +46,7 @@ constexpr std::chrono::milliseconds kPromise{50};
 
 class Ending : public ::testing::TestWithParam<State> {
  protected:
-  /// Goes to the state. Nothing is read back, so that replies pile up where there are any.
+  /// Brings the stream to the state. Reads nothing, so that any replies pile up.
   void Advance(Stream* stream) {
     const State state = GetParam();
     if (state == State::kBeforeHeader) return;
@@ -59,8 +59,8 @@ class Ending : public ::testing::TestWithParam<State> {
     const size_t labels = problem_.target.bytes.size();
     message.set_target(bytes(problem_.target.bytes, 0, state == State::kMidTarget ? 800 : labels));
     ASSERT_TRUE(stream->Write(message));
-    // 8 MB of input: a quarter of it is evaluated and its replies are sent, all of it overfills
-    // what the peer's window takes.
+    // The input has 8 MB. The replies to a quarter of it can be sent; the replies to all of it
+    // would overfill the peer's window.
     const size_t all = problem_.input.bytes.size();
     size_t end = 0;
     if (state == State::kMidInput) end = all / 8;
@@ -74,7 +74,7 @@ class Ending : public ::testing::TestWithParam<State> {
     if (state == State::kHalfClosed) stream->WritesDone();
   }
 
-  /// Waits until the server holds memory for the call, where it does in this state.
+  /// Waits until the server holds memory for the call, if it does so in this state.
   void WaitUntilHeld() {
     const auto end = Clock::now() + std::chrono::milliseconds(300);
     const bool holds = GetParam() != State::kBeforeHeader && GetParam() != State::kHalfClosed;
@@ -86,7 +86,7 @@ class Ending : public ::testing::TestWithParam<State> {
     }
   }
 
-  /// Time until the server holds nothing any more, and the pool answers another call.
+  /// Returns the time from `since` until the server holds no memory.
   std::chrono::milliseconds UntilFree(Clock::time_point since) {
     while (server_.server().memory_used() != 0 && Clock::now() - since < std::chrono::seconds(5)) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -98,7 +98,7 @@ class Ending : public ::testing::TestWithParam<State> {
   TestServer server_;
 };
 
-// The best of three: what is shown is that it is possible, on a machine that others use too.
+// The best of three, because other programs use the machine too.
 TEST_P(Ending, ByCancel) {
   auto best = std::chrono::milliseconds(10000);
   for (int i = 0; i < 3; ++i) {
@@ -152,8 +152,8 @@ INSTANTIATE_TEST_SUITE_P(AllStates, Ending,
                                            State::kMidInput, State::kMidWrite, State::kHalfClosed),
                          NameOf);
 
-/// Calls with all of their bytes received, whose computation waits for its turn: about a second of
-/// it, as logits out of the range of the passes in float32 and gradients of weights take long.
+/// Calls whose bytes have all been received and whose computation is queued. All of it takes about
+/// a second, because logits out of the range of the float32 passes and weight gradients are slow.
 class EndingInQueue : public ::testing::Test {
  protected:
   static constexpr int kCalls = 40;
@@ -178,7 +178,7 @@ class EndingInQueue : public ::testing::Test {
     request_ = MakeRequest(problem_);
   }
 
-  /// Ends all calls as soon as `arrived()`.
+  /// Cancels all calls as soon as `arrived()` is true.
   template <typename Call, typename Arrived>
   void Check(const Call& call, const Arrived& arrived) {
     for (grpc::ClientContext& context : contexts_) {
@@ -205,7 +205,8 @@ class EndingInQueue : public ::testing::Test {
 };
 
 TEST_F(EndingInQueue, OfOneMessage) {
-  // A message and its gradient are held once all of it is here: by half of the calls, this is.
+  // A call holds its message and its gradient once the whole message is here: this much memory is
+  // held by half of the calls.
   const uint64_t wanted = kCalls * problem_.input.bytes.size();
   Check(
       [this](grpc::ClientContext* context) {

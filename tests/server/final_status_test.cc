@@ -1,4 +1,4 @@
-// What gRPC's own clients are told of another attempt, in the trailing metadata.
+// The trailing metadata that tell gRPC's own clients whether to retry.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
@@ -25,10 +25,10 @@ OwnedProblem Rows(int64_t rows) {
                    std::vector<double>(static_cast<size_t>(rows), 0.0));
 }
 
-/// What a call ended with, as a client sees it that knows nothing of google.rpc's details.
+/// The end of a call, with the metadata for clients that do not read google.rpc's details.
 struct Ended {
   std::string reason;
-  std::string pushback;  ///< "absent" where there is none.
+  std::string pushback;  ///< "absent" if there is none.
 };
 
 Ended EndOf(const grpc::ClientContext& context, const grpc::Status& status) {

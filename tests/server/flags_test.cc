@@ -1,5 +1,4 @@
-// What a person types, and what lossd makes of it: flags, variables and files that are right, and
-// those that are mistyped.
+// Parsing of flags, variables and files, correct ones and mistyped ones.
 #include "server/flags.h"
 
 #include <gtest/gtest.h>
@@ -20,7 +19,7 @@ namespace {
 
 using Strings = std::vector<std::string>;
 
-/// Files are a table: what is not in it does not exist.
+/// Parses with `files` as the file system.
 absl::StatusOr<Invocation> Parse(const Strings& arguments, const Strings& environment = {},
                                  const std::map<std::string, std::string>& files = {}) {
   return ParseFlags(arguments, environment,
@@ -45,7 +44,7 @@ TEST(Flags, NothingGivesTheDefaults) {
   EXPECT_EQ(defaults.server.listen, Strings{"127.0.0.1:50051"});
 }
 
-// Each default is what the flag itself takes, by every source.
+// Every source accepts the text of each flag's default.
 TEST(Flags, EveryFlagTakesItsOwnText) {
   for (const FlagEntry& flag : FlagTable()) {
     Settings settings;
@@ -119,7 +118,7 @@ TEST(Flags, BytesInEveryUnit) {
   }
 }
 
-// No time at all, or no limit, as the flag has it.
+// Zero means no time at all or no limit, depending on the flag.
 TEST(Flags, ZeroSeconds) {
   auto parsed = Parse({"--handshake-timeout=0", "--header-wait=0.0", "--idle-stream=0e5",
                        "--max-connection-age-grace=00", "--shutdown-grace=0", "--drain-timeout=0"});
@@ -153,7 +152,7 @@ TEST(Flags, HelpAndVersionComeFirst) {
 struct Mistake {
   Strings arguments;
   Strings environment;
-  std::string file;  ///< Given as --config f where it is not empty.
+  std::string file;  ///< Content of the file f; if not empty, --config f is given.
   std::string words;
 };
 

@@ -24,7 +24,7 @@ namespace {
 using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
 
-/// A watch of one service.
+/// A health watch of one service.
 class Watch {
  public:
   Watch(const TestServer& server, const std::string& service)
@@ -52,7 +52,7 @@ class Watch {
   std::unique_ptr<grpc::ClientReader<HealthCheckResponse>> stream_;
 };
 
-/// One call of any method with one message.
+/// Calls any method with one message.
 absl::Status Send(const TestServer& server, const std::string& method, const std::string& message,
                   std::string* answer = nullptr) {
   grpc::GenericStub stub(server.channel());
@@ -119,7 +119,7 @@ TEST(Health, BytesThatAreNoRequest) {
             absl::StatusCode::kInvalidArgument);
 }
 
-// Nothing depends on them: a later client is served.
+// No result depends on the fields of these requests, so a later client is served.
 TEST(Health, FieldsOfALaterVersion) {
   const TestServer server;
   const std::string later = "\xa8\x06\x01";  // Number 101, a varint.

@@ -1,5 +1,5 @@
-// Bytes, shapes and headers from peers that mean harm: a precise status for each, little memory,
-// and the next client notices nothing.
+// Bytes, shapes and headers from hostile peers. Each gets a precise status and little memory, and
+// the next client notices nothing.
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
@@ -24,7 +24,7 @@ OwnedProblem Small() {
   return MakeIndex(DType::kFloat32, {3, 4}, std::vector<double>(12, 1.0), {0, 1, 2});
 }
 
-/// Resident memory of this process, which holds client and server.
+/// Resident memory of this process, which contains client and server.
 uint64_t ResidentBytes() {
   uint64_t total = 0;
   uint64_t resident = 0;
@@ -39,10 +39,10 @@ class Hostile : public ::testing::Test {
     before_ = ResidentBytes();
   }
 
-  /// The next client notices nothing, and of `sent` bytes no more than eight times as many are
-  /// held.
+  /// Expects that the next client notices nothing, and that memory has grown by no more than eight
+  /// times `sent` bytes and 32 MiB.
   void ExpectUnharmed([[maybe_unused]] uint64_t sent) {
-    // A connection of its own: gRPC may have closed the other one.
+    // A new connection, because gRPC may have closed the other one.
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     const auto channel =
@@ -57,7 +57,7 @@ class Hostile : public ::testing::Test {
 #endif
   }
 
-  /// The status of a call whose only message is these bytes.
+  /// The status of a call whose only message is `bytes`.
   absl::Status SendBytes(const std::string& method, const std::string& bytes) {
     grpc::GenericStub stub(server_.channel());
     grpc::ClientContext context;
@@ -85,7 +85,7 @@ class Hostile : public ::testing::Test {
     return FromGrpc(status);
   }
 
-  /// The status of a stream with this header and nothing else.
+  /// The status of a stream with `header` and nothing else.
   absl::Status SendHeader(const v1::EvaluateStreamHeader& header) {
     v1::EvaluateStreamRequest message;
     *message.mutable_header() = header;
@@ -97,7 +97,8 @@ class Hostile : public ::testing::Test {
 };
 
 TEST_F(Hostile, BytesThatAreNoMessage) {
-  // A varint without end, a length beyond the message, one within a submessage, field 0, a group.
+  // A varint without end, a length beyond the message, a varint without end in a submessage, field
+  // 0, a group, and a length of 2^31 - 1.
   const std::vector<std::string> lies = {std::string("\xff\xff\xff\xff\xff"),
                                          std::string("\x7a\x10short"),
                                          std::string("\x0a\x05\xff\xff\xff\xff\xff", 7),
@@ -114,7 +115,7 @@ TEST_F(Hostile, BytesThatAreNoMessage) {
   ExpectUnharmed(1000);
 }
 
-// Protobuf would keep them at 27 times their size: they are found before it sees them.
+// Protobuf would keep the groups at 27 times their size. They are found before Protobuf sees them.
 TEST_F(Hostile, UnknownGroupsWithoutEnd) {
   std::string groups;
   while (groups.size() < (size_t{4} << 20U) - 4096) groups += "\x33\x34";
@@ -159,7 +160,7 @@ TEST_F(Hostile, ShapesBeyondEveryMachine) {
 }
 
 TEST_F(Hostile, AStatedSizeThatNeverComes) {
-  // Just within the limits: what is stated is not allocated before bytes come.
+  // Just within the limits. The stated size is not allocated before bytes come.
   v1::EvaluateStreamHeader header = MakeHeader(Small());
   header.mutable_input()->set_shape(0, 60'000'000);
   header.mutable_target()->set_shape(0, 60'000'000);
@@ -185,8 +186,8 @@ TEST_F(Hostile, EmptyChunksWithoutEnd) {
   const OwnedProblem problem = Small();
   grpc::ClientContext context;
   SetDeadline(&context);
-  // Without retries: for them gRPC's client keeps each message until the first answer, some 550
-  // bytes for an empty one, in this process too.
+  // Without retries. For retries gRPC's client, which is in this process too, keeps each message
+  // until the first answer: some 550 bytes for an empty one.
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   const auto channel =
@@ -238,7 +239,7 @@ TEST_F(Hostile, CompressedBombs) {
     const grpc::Status status = server_.stub().Evaluate(&context, request, &response);
     EXPECT_EQ(status.error_code(), grpc::UNIMPLEMENTED) << status.error_message();
   }
-  // The bomb itself was this process's too.
+  // This process made the bomb too, so its size counts as sent.
   ExpectUnharmed(size_t{64} << 20U);
 }
 

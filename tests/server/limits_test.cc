@@ -1,5 +1,5 @@
-// Streams that wait for their peer too long, replies that nobody reads, a server that has been
-// idle, and calls above the memory budget.
+// Streams that wait too long for their peer, replies that nobody reads, an idle server, and calls
+// above the memory budget.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
@@ -37,8 +37,8 @@ ServerOptions Impatient() {
   return options;
 }
 
-/// The call has ended for this reason, in these words, soon after its time, and nothing is left of
-/// it.
+/// Expects that a call has ended with DEADLINE_EXCEEDED, `reason` and a message with `text`, less
+/// than three seconds after `begin`, and that nothing is left of it.
 void ExpectEnded(const absl::Status& status, const std::string& reason, const std::string& text,
                  Clock::time_point begin, TestServer* server) {
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
@@ -49,7 +49,7 @@ void ExpectEnded(const absl::Status& status, const std::string& reason, const st
   EXPECT_TRUE(CallUnary(&server->stub(), Ones(3, 4)).ok());
 }
 
-/// Reads from a stream on which nothing more is sent, until the server ends it.
+/// Sends nothing more on a stream, and expects that the server ends it.
 template <typename Stream, typename Reply>
 void ExpectSilenceEnds(Stream* stream, Reply reply, const std::string& reason,
                        const std::string& text, TestServer* server) {
@@ -146,7 +146,7 @@ TEST(Limits, NoneIsNone) {
   EXPECT_TRUE(stream->Finish().ok());
 }
 
-// Clients there are whose call to open a stream returns with the server's headers.
+// In some clients, the call that opens a stream returns only with the server's headers.
 TEST(Limits, HeadersComeToAClientThatWaitsForThem) {
   TestServer server;
   const auto expect_at_once = [](auto* stream, grpc::ClientContext* context) {
@@ -164,8 +164,8 @@ TEST(Limits, HeadersComeToAClientThatWaitsForThem) {
   expect_at_once(server.stub().EvaluateStream(&of_stream).get(), &of_stream);
 }
 
-// Reads nothing: the server stops reading in its turn, and ends the stream. What the client gets
-// is a cancel, as no status passes replies that wait.
+// If the client reads nothing, the server stops reading too and ends the stream. The client gets a
+// cancel, because no status can pass the replies that wait.
 TEST(Limits, AReaderThatDoesNotRead) {
   TestServer server(Impatient());
   const OwnedProblem problem = Ones(20000, 1000);  // 80 MB each way.
@@ -190,7 +190,7 @@ TEST(Limits, AReaderThatDoesNotRead) {
   EXPECT_TRUE(server.MemoryIsBack()) << server.server().memory_used();
 }
 
-// A slow client that goes on sending is no idle one.
+// A slow client that goes on sending is not idle.
 TEST(Limits, SlowIsNotIdle) {
   TestServer server(Impatient());
   const OwnedProblem problem = Ones(6, 10);
@@ -214,8 +214,8 @@ TEST(Limits, SlowIsNotIdle) {
   EXPECT_TRUE(stream->Finish().ok());
 }
 
-// After an idle second gRPC's threads sleep for a tenth of one, and a call would wait for them.
-// They begin together, so that after a second without a call all of them sleep.
+// After an idle second, gRPC's threads sleep for a tenth of a second, and a call would wait for
+// them. The threads start together, so that after a second without a call all of them sleep.
 TEST(Limits, ACallAfterAnIdleSecondIsQuick) {
   auto best = Clock::duration::max();
   for (int i = 0; i < 3; ++i) {
@@ -243,7 +243,7 @@ TEST(Limits, AStreamAboveTheBudgetIsRefusedAtItsHeader) {
   EXPECT_TRUE(CallUnary(&server.stub(), Ones(8, 10)).ok());
 }
 
-// Weights fill a message that holds no position: there is no task for the pool.
+// A message with many weights and no positions: there is no task for the pool.
 TEST(Limits, AMessageOfWeightsAlone) {
   TestServer server;
   constexpr int64_t kClasses = 9000;
@@ -260,9 +260,10 @@ TEST(Limits, AMessageOfWeightsAlone) {
   EXPECT_EQ(Difference(*many[0], *expected), "");
 }
 
-// A call holds its message, what that is parsed into, and its results: two of them would fit.
+// A call holds its message, the parsed message and its results. The budget has room for two of the
+// three.
 TEST(Limits, ACallWhoseMessageAndResultsExceedTheBudget) {
-  for (const int64_t rows : {60, 2000}) {  // Evaluated where they arrive, and by the pool.
+  for (const int64_t rows : {60, 2000}) {  // Evaluated on the receiving thread, and by the pool.
     OwnedProblem problem = Ones(rows, 100);
     problem.outputs.grad_input = true;
     ServerOptions options;

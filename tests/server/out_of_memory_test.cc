@@ -1,5 +1,5 @@
-// A machine with less memory than the budget: the call that finds out ends with MEMORY_BUSY, in
-// whatever reaction it does, and no other.
+// A machine with less memory than the budget: the call whose allocation fails ends with
+// MEMORY_BUSY, in any of its reactions, and no other call ends.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
@@ -19,7 +19,7 @@
 
 namespace {
 
-/// No memory is to be had for tensors: they alone ask for it at an alignment.
+/// Whether allocations for tensors fail. Only tensors use aligned allocations.
 std::atomic<bool> none_left = false;
 
 }  // namespace
@@ -68,7 +68,7 @@ class OutOfMemoryTest : public ::testing::Test {
     EXPECT_EQ(server_.server().calls_in_flight(), 0);
   }
 
-  /// The status of a stream that has memory until `sent` messages are there.
+  /// The status of a stream whose memory runs out after `sent` messages.
   absl::Status RunStream(size_t sent) {
     const OwnedProblem problem = Weighted();
     std::vector<v1::EvaluateStreamRequest> messages(2);
@@ -103,7 +103,7 @@ void ExpectBusy(const absl::Status& status) {
 
 TEST_F(OutOfMemoryTest, AStreamAtItsHeader) { ExpectBusy(RunStream(0)); }
 TEST_F(OutOfMemoryTest, AStreamAtItsInput) { ExpectBusy(RunStream(1)); }
-// All of it is evaluated: what is missing is the place for the gradient of the weights.
+// Everything has been evaluated, but there is no memory for the weight gradient.
 TEST_F(OutOfMemoryTest, AStreamAtItsLastReply) { ExpectBusy(RunStream(2)); }
 
 }  // namespace

@@ -1,5 +1,4 @@
-// Which requests are parsed, which are recognized, that both are the same; and what evaluating them
-// holds.
+// Parsed and recognized requests are the same; and the memory that their evaluation holds.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -22,14 +21,14 @@
 namespace lossd::testing {
 namespace {
 
-/// A reservation of a budget without bounds.
+/// A reservation in a budget that is large enough for everything.
 MemoryBudget::Reservation* Unbounded() {
   static MemoryBudget budget(uint64_t{1} << 40U);
   static MemoryBudget::Reservation held = budget.Reserve(0).value();
   return &held;
 }
 
-/// The message in slices that end at every `piece` bytes.
+/// The message in slices of `piece` bytes.
 grpc::ByteBuffer InPieces(const std::string& message, size_t piece) {
   std::vector<grpc::Slice> slices;
   for (size_t at = 0; at < message.size(); at += piece) {
@@ -78,7 +77,7 @@ TEST(RequestReader, ParsesOnceAndThenRecognizes) {
   }
 }
 
-// A request that comes in two parts is the sum of them, and has no form.
+// A request in two parts is merged as in Protobuf, and has no form.
 TEST(RequestReader, PartsOfARequestAreMerged) {
   RequestForms forms;
   const OwnedProblem problem = MakeIndex(DType::kFloat32, {2, 3}, {1, 2, 3, 4, 5, 6}, {0, 2});
@@ -126,7 +125,7 @@ TEST(RequestReader, ErrorsAreNotKept) {
   }
 }
 
-/// What of the budget is held when an evaluation gives its answer, and after that.
+/// The bytes of the budget that are held when an evaluation gives its answer, and after that.
 struct Held {
   absl::Status status;
   uint64_t at_answer = 0;
@@ -169,7 +168,7 @@ OwnedProblem Zeros(int64_t positions, int64_t classes, bool gradient) {
   return problem;
 }
 
-// A client that has its answer finds the memory of its request free, but for what is still sent.
+// When a client gets its answer, the memory of its request is free, except bytes still being sent.
 TEST(RequestEvaluation, MemoryIsBackBeforeTheAnswer) {
   for (const int64_t positions : {8, 3000}) {
     for (const bool cancelled : {false, true}) {
@@ -184,7 +183,7 @@ TEST(RequestEvaluation, MemoryIsBackBeforeTheAnswer) {
   const Held refused = Evaluate(bad, false);
   EXPECT_EQ(refused.status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(refused.at_answer, 0U);
-  // A gradient that is lent is held until it has been sent.
+  // A lent gradient is held until it has been sent.
   const Held lent = Evaluate(Zeros(3000, 10, true), false);
   EXPECT_TRUE(lent.status.ok()) << lent.status;
   EXPECT_GE(lent.at_answer, 3000U * 10 * sizeof(float));
@@ -198,7 +197,7 @@ std::string Joined(const std::vector<grpc::Slice>& slices) {
   return all;
 }
 
-// What a thread keeps for the next small request is not what an answer is made of.
+// The memory that a thread keeps for its next small request is not lent to an answer.
 TEST(RequestEvaluation, SmallAnswersHoldWhatIsLentAndNoMore) {
   MemoryBudget budget(uint64_t{1} << 20U);
   RequestForms forms;
@@ -213,7 +212,7 @@ TEST(RequestEvaluation, SmallAnswersHoldWhatIsLentAndNoMore) {
   };
   for (const int64_t positions : {8, 600}) {  // Gradients of 320 and of 24,000 bytes.
     OwnedProblem other = Zeros(positions, 10, true);
-    other.input.bytes[3] = std::byte{0x40};  // 2 for 0.
+    other.input.bytes[3] = std::byte{0x40};  // 2 in place of 0.
     auto first = evaluate(Zeros(positions, 10, true));
     ASSERT_TRUE(first.ok()) << first.status();
     const std::string answer = Joined(*first);

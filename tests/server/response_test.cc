@@ -1,5 +1,5 @@
-// How the C++ client reads the responses to calls of one message: wherever their slices end, and
-// what is nearly a response.
+// How the C++ client reads responses of unary calls: with slices that end anywhere, and messages
+// that are almost responses.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
@@ -25,7 +25,7 @@
 namespace lossd::testing {
 namespace {
 
-/// A problem with what the server answers to it.
+/// A problem and the server's response to it.
 struct Answered {
   Answered(TestServer* server, OwnedProblem of) : problem(std::move(of)), plan(problem.plan()) {
     grpc::ClientContext context;
@@ -51,7 +51,7 @@ struct Answered {
   Results expected;
 };
 
-/// The bytes in slices that end at random, empty ones among them.
+/// The bytes in slices of random size, some of them empty.
 std::vector<grpc::Slice> Cut(const std::string& bytes, std::mt19937_64* random) {
   std::vector<grpc::Slice> slices;
   for (size_t at = 0; at < bytes.size() || slices.empty();) {
@@ -72,7 +72,7 @@ TEST(Response, IsReadWhereverItsSlicesEnd) {
     for (int cut = 0; cut < 8; ++cut) {
       const auto slices = Cut(answered.message, &random);
       LossResult result = answered.Prepared();
-      // The summary by its frame, and by Protobuf.
+      // The summary is read by its frame and by Protobuf in turn.
       const Summary* const blank = cut % 2 == 0 ? &answered.blank : nullptr;
       ASSERT_TRUE(ReadPlainResponse(slices, answered.frame, blank, &result));
       EXPECT_EQ(Difference(ResultsOf(result), answered.expected), "");
@@ -80,8 +80,8 @@ TEST(Response, IsReadWhereverItsSlicesEnd) {
   }
 }
 
-// What is read without Protobuf is what Protobuf reads; and nothing is read that is cut short or
-// goes on.
+// A response that is read without Protobuf is the one that Protobuf reads. A response that is too
+// short or too long is refused.
 TEST(Response, NearlyOneIsNotReadAsOne) {
   TestServer server;
   std::mt19937_64 random(6);
@@ -102,7 +102,7 @@ TEST(Response, NearlyOneIsNotReadAsOne) {
       ++values;
       LossResult any = answered.Prepared();
       const grpc::Slice slice(bad);
-      // A frame that nothing has: by Protobuf.
+      // No response has this frame, so Protobuf reads it.
       ASSERT_TRUE(
           ReadResponse(grpc::ByteBuffer(&slice, 1), {"x", "", "", {}, "", ""}, nullptr, &any).ok());
       EXPECT_EQ(Difference(ResultsOf(plain), ResultsOf(any)), "") << at;

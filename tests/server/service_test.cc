@@ -1,5 +1,5 @@
-// The server as its clients see it: errors with their details, order of messages, replies before
-// the rest is sent, cancelling, health, and a server that is unharmed afterwards.
+// The server as its clients see it: errors with their details, the order of messages, replies
+// before the rest is sent, cancels, health, and a server that is unharmed afterwards.
 #include "tests/support/service.h"
 
 #include <grpcpp/grpcpp.h>
@@ -45,7 +45,7 @@ std::string Raw(const Bytes& bytes, size_t begin = 0, size_t end = std::string::
 
 class ServiceTest : public ::testing::Test {
  protected:
-  /// After whatever happened, the next client notices nothing.
+  /// Whatever happened in a test, the next client notices nothing.
   void TearDown() override {
     const auto results = CallUnary(&server_.stub(), Rows(3, 4));
     ASSERT_TRUE(results.ok()) << results.status();
@@ -53,7 +53,7 @@ class ServiceTest : public ::testing::Test {
     EXPECT_TRUE(server_.MemoryIsBack()) << server_.server().memory_used() << " bytes are held";
   }
 
-  /// Sends the messages and returns the status that the stream ends with.
+  /// Sends the messages. Returns the status with which the stream ends.
   absl::Status RunStream(const std::vector<v1::EvaluateStreamRequest>& messages) {
     grpc::ClientContext context;
     SetDeadline(&context);
@@ -126,7 +126,7 @@ TEST_F(ServiceTest, ManyWithoutAProblem) {
   EXPECT_TRUE(stream->Finish().ok());
 }
 
-// An option of a later client must not turn into a loss without it.
+// An option of a later client must not be ignored: the loss would be wrong.
 TEST_F(ServiceTest, UnknownFieldsAreRefused) {
   constexpr auto kBad = absl::StatusCode::kInvalidArgument;
   const auto add = [](google::protobuf::Message* message) {
@@ -222,7 +222,7 @@ TEST_F(ServiceTest, StreamMessagesOutOfOrder) {
   bad_header.mutable_header()->mutable_input()->set_dtype(static_cast<v1::DataType>(99));
   ExpectError(RunStream({bad_header}), kBad, "header.input.dtype", "ENUM_UNKNOWN");
   EXPECT_TRUE(RunStream({header, target, input}).ok());
-  // Everything in one message, and empty messages between, are fine.
+  // Everything in one message, and empty messages, are valid.
   v1::EvaluateStreamRequest all = header;
   all.MergeFrom(target);
   all.MergeFrom(input);
@@ -276,7 +276,7 @@ TEST_F(ServiceTest, CancelInEveryState) {
       message.set_target(Raw(problem.target.bytes, 0, state == 1 ? 800 : std::string::npos));
       ASSERT_TRUE(stream->Write(message));
     }
-    // Nothing is read back: the server's writes are stuck for states 3 and 4.
+    // The client reads nothing, so that the server's writes are stuck in states 3 and 4.
     for (size_t at = 0; state > 1 && at < bytes / (state == 2 ? 4 : 2); at += 1 << 18U) {
       message.Clear();
       message.set_input(Raw(problem.input.bytes, at, at + (1 << 18U)));

@@ -1,4 +1,4 @@
-// Listening, limits without end, reflection, and the end of a server.
+// Listening, infinite limits, reflection, and the shutdown of a server.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -108,7 +108,7 @@ TEST(Start, OneServerForASocket) {
   TestServer first;
   EXPECT_TRUE(absl::StrContains(RefusedMessage({first.unix_address()}), "another lossd holds"));
   const std::string path = first.unix_address().substr(5);
-  // Whoever takes the lock away has not taken the socket.
+  // Removing the lock file does not give up the socket.
   ASSERT_EQ(unlink(absl::StrCat(path, ".lock").c_str()), 0);
   EXPECT_TRUE(absl::StrContains(RefusedMessage({first.unix_address()}), "answers there"));
   EXPECT_TRUE(CallUnary(&first.stub(), Small()).ok());
@@ -140,7 +140,7 @@ class Reflected {
     EXPECT_TRUE(stream_->Read(&response));
     return response;
   }
-  /// Waits for the server to end it.
+  /// Waits until the server ends the stream. Returns its status code.
   grpc::StatusCode End() {
     ServerReflectionResponse response;
     EXPECT_FALSE(stream_->Read(&response));
@@ -161,7 +161,7 @@ TEST(Start, ReflectionAnswers) {
   request.set_list_services("");
   EXPECT_EQ(reflected.Ask(request).list_services_response().service_size(), 3);
   request.set_file_containing_symbol("lossd.v1.LossService.Evaluate");
-  // The file, and the four that it imports at the least.
+  // The file and files that it imports.
   EXPECT_GE(reflected.Ask(request).file_descriptor_response().file_descriptor_proto_size(), 3);
   request.set_file_by_filename("grpc/health/v1/health.proto");
   EXPECT_EQ(reflected.Ask(request).file_descriptor_response().file_descriptor_proto_size(), 1);
@@ -180,7 +180,7 @@ TEST(Start, ReflectionAnswers) {
   EXPECT_EQ(reflected.End(), grpc::INVALID_ARGUMENT);
 }
 
-// A thread for each of them would be the end of reflection for all.
+// With a thread for each silent stream, reflection would have none left for other clients.
 TEST(Start, SilentReflectionKeepsNobodyOut) {
   ServerOptions options;
   options.header_wait = absl::Milliseconds(500);
@@ -195,7 +195,7 @@ TEST(Start, SilentReflectionKeepsNobodyOut) {
   for (const auto& one : silent) EXPECT_EQ(one->End(), grpc::DEADLINE_EXCEEDED);
 }
 
-// A watch of health and a stream of reflection, both open, with nothing to do.
+// An idle health watch and an idle reflection stream, both open.
 struct Onlookers {
   explicit Onlookers(const TestServer& server)
       : stub(grpc::health::v1::Health::NewStub(server.channel())), reflected(server.channel()) {
