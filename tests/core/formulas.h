@@ -30,7 +30,7 @@ struct Expected {
   std::vector<Real> gradient;          ///< For a scale of 1.
   std::vector<Real> target_gradient;   ///< For a scale of 1.
   std::vector<Real> weight_gradient;   ///< For a scale of 1: u_c (-l_c).
-  std::vector<Real> weight_magnitude;  ///< Of |u_c l_c|, from each part of u_c by itself.
+  std::vector<Real> weight_magnitude;  ///< |u_c l_c|, from each part of u_c by itself.
   int64_t label = -1;                  ///< The class index, if there is one.
 };
 

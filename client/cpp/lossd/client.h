@@ -94,12 +94,15 @@ enum class Transport : uint8_t {
 struct LossRequest {
   /// Logits of shape (C), (N, C) or (N, C, d1, ..., dK); float32, float64, float16 or bfloat16.
   TensorView input;
-  /// Class indices, or probabilities of the input's shape.
+  /// Class indices of any integer type, of the input's shape without its class axis; or
+  /// probabilities of the input's shape, and of its type or float32 beside a half-precision input.
   TensorView target;
-  /// Class weights of shape (C). C is not limited by the size of a message: in a stream, a weight
-  /// of more than 64 KiB is sent ahead of the other tensors.
+  /// Class weights of shape (C) and the input's type, or float32 beside a half-precision input; all
+  /// 1 if absent. C is not limited by the size of a message: in a stream, a weight of more than
+  /// 64 KiB is sent ahead of the other tensors.
   std::optional<TensorView> weight;
-  /// Incoming gradient, of the loss's shape.
+  /// Incoming gradient, of the loss's shape and the input's type, or float32 beside a
+  /// half-precision input; all ones if absent.
   std::optional<TensorView> grad_output;
   Criterion criterion;
   Outputs outputs;
@@ -128,12 +131,14 @@ struct LossRequest {
 
 /// The requested outputs; the other tensors are empty.
 struct LossResult {
+  /// A scalar, or one loss for each position with reduction none. float32 for half-precision input,
+  /// otherwise the input's type.
   Tensor loss;
-  Tensor log_sum_exp;
-  Tensor grad_input;
-  Tensor grad_target;
-  Tensor grad_weight;
-  Summary summary;
+  Tensor log_sum_exp;  ///< One for each position, of the loss's type.
+  Tensor grad_input;   ///< Of the input's shape and type.
+  Tensor grad_target;  ///< Of the target's shape and type.
+  Tensor grad_weight;  ///< Of shape (C) and the weight's type.
+  Summary summary;     ///< Sums and counts.
 };
 
 /// Limits of a server. A call above a limit gets RESOURCE_EXHAUSTED; one whose tensors differ by
