@@ -9,9 +9,9 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// inFlight is how many problems of an EvaluateMany are under way at once: as many as a server reads
-// before some of their answers have gone.
-const inFlight = 256
+// inFlight is how many problems of an EvaluateMany are under way at once: half of the number at which
+// a server stops to read. More is no faster.
+const inFlight = 128
 
 // Answer is what became of one of many problems.
 type Answer struct {
@@ -27,7 +27,7 @@ type Answer struct {
 //	for i, answer := range client.EvaluateMany(ctx, slices.Values(problems)) { ... }
 //
 // Each problem has an answer of its own: a bad one fails alone. Where the server cannot be reached, or
-// ctx is done, that is the answer to all that are left. At most 256 problems are under way at once, and
+// ctx is done, that is the answer to all that are left. At most 128 problems are under way at once, and
 // problems is asked for more when answers have been taken; it is run in another goroutine. To leave
 // the loop ends the stream.
 func (c *Client) EvaluateMany(ctx context.Context, problems iter.Seq[Problem]) iter.Seq2[int, Answer] {
