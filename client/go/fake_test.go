@@ -64,15 +64,24 @@ func (f *fake) GetServerInfo(ctx context.Context, r *lossdpb.GetServerInfoReques
 // serve runs the fake until the test ends, and gives its address.
 func (f *fake) serve(t *testing.T, options ...grpc.ServerOption) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	at, stop, err := f.start(options...)
 	if err != nil {
 		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return at
+}
+
+// start runs the fake until stop is called, and gives its address.
+func (f *fake) start(options ...grpc.ServerOption) (at string, stop func(), err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
 	}
 	server := grpc.NewServer(options...)
 	lossdpb.RegisterLossServiceServer(server, f)
 	go func() { _ = server.Serve(listener) }()
-	t.Cleanup(server.Stop)
-	return listener.Addr().String()
+	return listener.Addr().String(), server.Stop, nil
 }
 
 // answer is the right answer to small(), with a loss of 1.

@@ -24,12 +24,12 @@ import (
 	"github.com/lossd/lossd/client/go/lossdpb"
 )
 
-// certificate makes a certificate that signs itself, for a server and a client at 127.0.0.1.
-func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
+// certificate makes a certificate that signs itself, for a server and a client at 127.0.0.1, and gives
+// it as roots too.
+func certificate() (tls.Certificate, *x509.CertPool, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		return tls.Certificate{}, nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "lossd"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
@@ -39,15 +39,15 @@ func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		t.Fatal(err)
+		return tls.Certificate{}, nil, err
 	}
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
-		t.Fatal(err)
+		return tls.Certificate{}, nil, err
 	}
-	pool := x509.NewCertPool()
-	pool.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+	roots := x509.NewCertPool()
+	roots.AddCert(leaf)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, roots, nil
 }
 
 // guarded is a server that wants a token.
@@ -61,8 +61,14 @@ func guarded(token string) *fake {
 }
 
 func TestTLS(t *testing.T) {
-	serverCertificate, serverRoots := certificate(t)
-	clientCertificate, clientRoots := certificate(t)
+	serverCertificate, serverRoots, err := certificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	clientCertificate, clientRoots, err := certificate()
+	if err != nil {
+		t.Fatal(err)
+	}
 	at := guarded("secret").serve(t, grpc.Creds(credentials.NewTLS(&tls.Config{
 		Certificates: []tls.Certificate{serverCertificate}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clientRoots,
 	})))

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	lossd "github.com/lossd/lossd/client/go"
+	"github.com/lossd/lossd/client/go/internal/lossdtest"
 	"github.com/lossd/lossd/client/go/lossdpb"
 )
 
@@ -86,12 +87,12 @@ func TestTransportsAgree(t *testing.T) {
 
 // TestSmallServer: messages are cut to what the server takes.
 func TestSmallServer(t *testing.T) {
-	server, err := startServer("--listen", "127.0.0.1:0", "--max-message-bytes", "64KiB")
+	server, err := lossdtest.Start("--max-message-bytes", "64KiB")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(server.stop)
-	got, err := connect(t, server.address).CrossEntropy(t.Context(), everything())
+	t.Cleanup(server.Stop)
+	got, err := connect(t, server.Address).CrossEntropy(t.Context(), everything())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +101,7 @@ func TestSmallServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, "a small server", got, want)
-	_, err = connect(t, server.address).CrossEntropy(t.Context(), everything(), lossd.WithTransport(lossd.TransportUnary))
+	_, err = connect(t, server.Address).CrossEntropy(t.Context(), everything(), lossd.WithTransport(lossd.TransportUnary))
 	if e := asError(t, err); e.Code != codes.ResourceExhausted {
 		t.Error(err)
 	}
