@@ -113,7 +113,7 @@ func noLeak(t *testing.T) {
 	t.Helper()
 	before := runtime.NumGoroutine()
 	t.Cleanup(func() {
-		for range 200 {
+		for range 1000 {
 			if runtime.NumGoroutine() <= before {
 				return
 			}

@@ -114,10 +114,6 @@ func (p *Pipeline) session() (*session, *Error) {
 	if p.current != nil && !p.current.ended() {
 		return p.current, nil
 	}
-	opened, err := openSession(p.context, p.client, &p.running)
-	if err != nil {
-		return nil, err
-	}
-	p.current = opened
-	return opened, nil
+	p.current = openSession(p.context, p.client, &p.running)
+	return p.current, nil
 }

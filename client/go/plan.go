@@ -130,9 +130,6 @@ func (p *problem) bytes() int {
 	return p.input.size + p.target.size + p.weight.size + p.gradOutput.size
 }
 
-// replayable tells whether it can be sent twice.
-func (p *problem) replayable() bool { return !p.streamed() }
-
 // streamed tells whether something of it comes from a reader.
 func (p *problem) streamed() bool {
 	return p.input.streamed || p.target.streamed || p.weight.streamed || p.gradOutput.streamed

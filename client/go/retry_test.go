@@ -99,7 +99,7 @@ func TestRetries(t *testing.T) {
 			client := connect(t, server.fake().serve(t))
 			begin := time.Now()
 			result, err := evaluate(t.Context(), client)
-			if took := time.Since(begin); took < test.atLeast || took > 3*time.Second {
+			if took := time.Since(begin); took < test.atLeast || took > time.Minute {
 				t.Errorf("%s, %s: took %v", test.name, way, took)
 			}
 			if server.calls.Load() != test.calls {
@@ -119,13 +119,13 @@ func TestRetries(t *testing.T) {
 // TestRetriesKeepTheDeadline: a wait that the deadline does not allow is not begun.
 func TestRetriesKeepTheDeadline(t *testing.T) {
 	for way, evaluate := range ways {
-		server := &failing{failures: 9, with: refusal(codes.ResourceExhausted, "MEMORY_BUSY", 2*time.Second)}
+		server := &failing{failures: 9, with: refusal(codes.ResourceExhausted, "MEMORY_BUSY", 25*time.Second)}
 		client := connect(t, server.fake().serve(t))
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		begin := time.Now()
 		_, err := evaluate(ctx, client)
 		e := asError(t, err)
-		if e.Code != codes.ResourceExhausted || e.Reason != "MEMORY_BUSY" || e.RetryAfter != 2*time.Second || time.Since(begin) > 900*time.Millisecond {
+		if e.Code != codes.ResourceExhausted || e.Reason != "MEMORY_BUSY" || e.RetryAfter != 25*time.Second || time.Since(begin) > 15*time.Second {
 			t.Errorf("%s: %v, to be tried after %v, came after %v", way, err, e.RetryAfter, time.Since(begin))
 		}
 		cancel()
@@ -134,13 +134,13 @@ func TestRetriesKeepTheDeadline(t *testing.T) {
 
 func TestCancelledWait(t *testing.T) {
 	for way, evaluate := range ways {
-		server := &failing{failures: 9, with: refusal(codes.ResourceExhausted, "MEMORY_BUSY", 5*time.Second)}
+		server := &failing{failures: 9, with: refusal(codes.ResourceExhausted, "MEMORY_BUSY", 25*time.Second)}
 		client := connect(t, server.fake().serve(t))
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(200*time.Millisecond, cancel)
 		begin := time.Now()
 		_, err := evaluate(ctx, client)
-		if !errors.Is(err, context.Canceled) || time.Since(begin) > 2*time.Second {
+		if !errors.Is(err, context.Canceled) || time.Since(begin) > 15*time.Second {
 			t.Errorf("%s: %v after %v", way, err, time.Since(begin))
 		}
 		cancel()

@@ -23,7 +23,6 @@ const peacefulEnd = time.Second
 // session is one EvaluateMany. A goroutine sends what is queued, another one hands answers out.
 type session struct {
 	client *Client
-	stream manyStream
 	// Ends the stream.
 	cancel context.CancelFunc
 	// Requests on their way to the sender. Unbuffered: a problem that is given up is not in it.
@@ -55,22 +54,26 @@ func newItem(p *problem) item {
 	return item{p, p.request()}
 }
 
-// openSession opens a stream; running counts its goroutines.
-func openSession(ctx context.Context, client *Client, running *sync.WaitGroup) (*session, *Error) {
+// openSession gives a session whose stream is opened in the background: that may take long, and each
+// problem waits for it no longer than its own context. running counts its goroutines.
+func openSession(ctx context.Context, client *Client, running *sync.WaitGroup) *session {
 	streamContext, cancel := context.WithCancel(ctx)
-	stream, err := client.stub.EvaluateMany(streamContext, callOptions...)
-	if err != nil {
-		cancel()
-		return nil, client.asError(ctx, err)
-	}
 	s := &session{
-		client: client, stream: stream, cancel: cancel,
+		client: client, cancel: cancel,
 		queue: make(chan *lossdpb.EvaluateManyRequest), finished: make(chan struct{}), done: make(chan struct{}),
 		waiting: map[uint64]chan *lossdpb.EvaluateManyResponse{},
 	}
-	running.Go(s.send)
-	running.Go(func() { s.receive(ctx) })
-	return s, nil
+	running.Go(func() {
+		stream, err := client.stub.EvaluateMany(streamContext, callOptions...)
+		if err != nil {
+			defer cancel()
+			s.end(ctx, err)
+			return
+		}
+		running.Go(func() { s.receive(ctx, stream) })
+		s.send(stream)
+	})
+	return s
 }
 
 func (s *session) ended() bool {
@@ -136,15 +139,15 @@ func (s *session) forget(id uint64) {
 	delete(s.waiting, id)
 }
 
-func (s *session) send() {
+func (s *session) send(stream manyStream) {
 	for {
 		select {
 		case request := <-s.queue:
-			if s.stream.Send(request) != nil {
+			if stream.Send(request) != nil {
 				return // The receiver gets the reason.
 			}
 		case <-s.finished:
-			_ = s.stream.CloseSend() // Its error would be the receiver's too.
+			_ = stream.CloseSend() // Its error would be the receiver's too.
 			return
 		case <-s.done:
 			return
@@ -169,10 +172,10 @@ func (s *session) finish() {
 	s.cancel()
 }
 
-func (s *session) receive(ctx context.Context) {
+func (s *session) receive(ctx context.Context, stream manyStream) {
 	defer s.cancel()
 	for {
-		response, err := s.stream.Recv()
+		response, err := stream.Recv()
 		if err != nil {
 			s.end(ctx, err)
 			return

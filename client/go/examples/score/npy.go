@@ -76,7 +76,7 @@ func parseHeader(text string) (*lossd.Source, error) {
 		return nil, fmt.Errorf("type %s is not taken", descr[1])
 	}
 	if fortran[1] == "True" {
-		return nil, fmt.Errorf("Fortran order is not taken: save numpy.ascontiguousarray(x)")
+		return nil, fmt.Errorf("data in Fortran order is not taken: save numpy.ascontiguousarray(x)")
 	}
 	source := &lossd.Source{DType: dtype}
 	for size := range strings.SplitSeq(shape[1], ",") {
