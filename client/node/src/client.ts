@@ -1,23 +1,23 @@
 // The client: one call for a loss, over one message or a stream.
 import { endianness } from 'node:os';
 
-import { ALWAYS_FITS, CHUNK_BYTES, mostData } from './chunks.js';
 import { Connection } from './connection.js';
 import type { ConnectionOptions } from './credentials.js';
 import { checkedTimeout, Deadline } from './deadline.js';
 import type { FloatArray, TensorArray } from './dtypes.js';
 import { describe, invalid, LossdError } from './errors.js';
-import { CombineRequest, GetServerInfoRequest } from './gen/lossd/v1/service.js';
+import { Evaluator } from './evaluator.js';
 import type { Summary } from './gen/lossd/v1/criterion.js';
-import { fromInfo, type ServerInfo } from './info.js';
-import { COMBINE, EVALUATE, GET_SERVER_INFO } from './methods.js';
-import { checkNames, choice, integer, TRANSPORT_NAMES } from './options.js';
-import type { CallOptions, CrossEntropyOptions, LossKind, NllLossOptions, TransportOptions } from './options.js';
-import { Problem } from './problem.js';
-import { fromCombined, fromResponse } from './replies.js';
+import { CombineRequest } from './gen/lossd/v1/service.js';
+import type { ServerInfo } from './info.js';
+import { LossdMany } from './many.js';
+import { COMBINE } from './methods.js';
+import { refuseUnknown } from './options.js';
+import type { CallOptions, CrossEntropyOptions, NllLossOptions, TransportOptions } from './options.js';
+import { Pipeline } from './pipeline.js';
+import { fromCombined } from './replies.js';
 import { Sums, type Combined, type LossResult } from './result.js';
 import { retrying } from './retry.js';
-import { evaluateStream } from './stream.js';
 import type { TensorLike } from './tensor.js';
 
 /** Options of a client. */
@@ -32,19 +32,11 @@ export type Exactly<Options, Known> = Options & Readonly<Record<Exclude<keyof Op
 /** Options of a call that evaluates one problem. */
 export type EvaluateOptions<Options> = Options & TransportOptions;
 
-// More than this goes by stream, where the transport is not chosen.
-const UNARY_BYTES = 1 << 20;
-
-// No server takes a message above this.
-const LARGEST_LIMIT = 2 ** 30;
-
-const TRANSPORTS = { auto: 'auto', unary: 'unary', stream: 'stream' } as const;
-
 /** A connection to a lossd server. Any number of calls may be under way. */
 export class LossdClient {
   readonly #connection: Connection;
   readonly #timeoutMs: number;
-  #mostData: number | undefined;
+  readonly #evaluator: Evaluator;
 
   /**
    * Connects when the first call is made.
@@ -54,12 +46,14 @@ export class LossdClient {
     if (typeof options !== 'object' || (options as unknown) === null) {
       throw invalid('options', undefined, `expected { address }, got ${describe(options)}`);
     }
+    refuseUnknown(options, ['address', 'tls', 'token', 'timeoutMs']);
     // The wire is little-endian, and tensors go there as they lie in memory.
     if (endianness() !== 'LE') {
       throw new LossdError('this client needs a little-endian machine', { code: 'UNIMPLEMENTED' });
     }
     this.#timeoutMs = options.timeoutMs === undefined ? Infinity : checkedTimeout(options.timeoutMs);
     this.#connection = new Connection(options);
+    this.#evaluator = new Evaluator(this.#connection, this.#timeoutMs);
   }
 
   /**
@@ -79,7 +73,9 @@ export class LossdClient {
     target: TensorLike<Target>,
     options?: Exactly<Options, EvaluateOptions<CrossEntropyOptions>>,
   ): Promise<LossResult<Input, Target, Options>> {
-    return this.#evaluate('crossEntropy', input, target, options) as Promise<LossResult<Input, Target, Options>>;
+    return this.#evaluator.alone('crossEntropy', input, target, options) as Promise<
+      LossResult<Input, Target, Options>
+    >;
   }
 
   /**
@@ -97,7 +93,9 @@ export class LossdClient {
     target: TensorLike<Target>,
     options?: Exactly<Options, EvaluateOptions<NllLossOptions>>,
   ): Promise<LossResult<Input, Target, Options>> {
-    return this.#evaluate('nllLoss', input, target, options) as Promise<LossResult<Input, Target, Options>>;
+    return this.#evaluator.alone('nllLoss', input, target, options) as Promise<
+      LossResult<Input, Target, Options>
+    >;
   }
 
   /**
@@ -113,7 +111,17 @@ export class LossdClient {
 
   /** Version, instruction set and limits of the server. */
   async info(options: CallOptions = {}): Promise<ServerInfo> {
-    return this.#info(new Deadline(options, this.#timeoutMs));
+    return this.#evaluator.info(new Deadline(options, this.#timeoutMs));
+  }
+
+  /** Opens a stream for many small problems. Close it when the last one is under way. */
+  many(): LossdMany {
+    const pipeline = new Pipeline(this.#connection);
+    return new LossdMany({
+      evaluate: (kind, input, target, options) =>
+        this.#evaluator.together(pipeline, kind, input, target, options),
+      finish: () => pipeline.finish(),
+    });
   }
 
   /** Ends the connection. Calls in flight reject with CANCELLED, later ones with FAILED_PRECONDITION. */
@@ -125,71 +133,6 @@ export class LossdClient {
     this.close();
     return Promise.resolve();
   }
-
-  async #evaluate(kind: LossKind, input: unknown, target: unknown, given: unknown): Promise<LossResult> {
-    checkNames(kind, given ?? {}, TRANSPORT_NAMES);
-    const options = (given ?? {}) as EvaluateOptions<CrossEntropyOptions>;
-    const deadline = new Deadline(options, this.#timeoutMs);
-    const problem = new Problem(kind, input, target, options);
-    const transport = choice(TRANSPORTS, options.transport ?? 'auto', 'transport');
-    const chunkBytes = integer(options.chunkBytes ?? CHUNK_BYTES, 'chunkBytes', 1, Number.MAX_SAFE_INTEGER);
-    try {
-      if (await this.#goesByStream(problem, transport, deadline)) {
-        return await this.#byStream(problem, { chunkBytes, onProgress: options.onProgress }, deadline);
-      }
-      const request = problem.request();
-      const call = () => this.#connection.unary(EVALUATE, request, deadline);
-      return fromResponse(await retrying(call, deadline), problem);
-    } catch (error) {
-      // A server with other limits may have taken this one's place.
-      if (error instanceof LossdError && error.code === 'RESOURCE_EXHAUSTED') this.#mostData = undefined;
-      throw error;
-    }
-  }
-
-  async #goesByStream(problem: Problem, transport: keyof typeof TRANSPORTS, deadline: Deadline): Promise<boolean> {
-    const size = problem.byteLength;
-    if (transport === 'unary' && size > LARGEST_LIMIT) {
-      const words = `input: ${String(size)} bytes with all that belongs to it, expected at most ${String(LARGEST_LIMIT)} for transport 'unary'`;
-      throw new LossdError(words, { code: 'RESOURCE_EXHAUSTED', field: 'input', reason: 'LIMIT_EXCEEDED' });
-    }
-    if (transport !== 'auto') return transport === 'stream';
-    if (size <= ALWAYS_FITS) return false;
-    return size > Math.min(UNARY_BYTES, await this.#fitsMessage(deadline));
-  }
-
-  async #byStream(
-    problem: Problem,
-    options: { chunkBytes: number; onProgress: TransportOptions['onProgress'] },
-    deadline: Deadline,
-  ): Promise<LossResult> {
-    let { chunkBytes } = options;
-    if (Math.min(chunkBytes, problem.byteLength) > ALWAYS_FITS) {
-      chunkBytes = Math.min(chunkBytes, await this.#fitsMessage(deadline));
-    }
-    const { onProgress } = options;
-    return retrying(() => evaluateStream(this.#connection, problem, { chunkBytes, onProgress }, deadline), deadline);
-  }
-
-  /** How much data fits a message. The server is asked once. */
-  async #fitsMessage(deadline: Deadline): Promise<number> {
-    if (this.#mostData !== undefined) return this.#mostData;
-    try {
-      const { limits } = await this.#info(deadline);
-      return mostData(limits.maxMessageBytes);
-    } catch (error) {
-      // A proxy that lets nothing but evaluations through.
-      if (error instanceof LossdError && error.code === 'UNIMPLEMENTED') return ALWAYS_FITS;
-      throw error;
-    }
-  }
-
-  async #info(deadline: Deadline): Promise<ServerInfo> {
-    const request = GetServerInfoRequest.create();
-    const info = fromInfo(await retrying(() => this.#connection.unary(GET_SERVER_INFO, request, deadline), deadline));
-    this.#mostData = mostData(info.limits.maxMessageBytes);
-    return info;
-  }
 }
 
 function summariesOf(parts: unknown): Summary[] {
@@ -198,7 +141,12 @@ function summariesOf(parts: unknown): Summary[] {
   }
   return [...(parts as Iterable<unknown>)].map((part, index) => {
     if (part instanceof Sums) return part.summary;
-    if (typeof part === 'object' && part !== null && 'positions' in part && 'lossSum' in part) return part as Summary;
-    throw invalid(`summaries[${String(index)}]`, undefined, `expected a result or its summary, got ${describe(part)}`);
+    if (typeof part === 'object' && part !== null && 'positions' in part && 'lossSum' in part)
+      return part as Summary;
+    throw invalid(
+      `summaries[${String(index)}]`,
+      undefined,
+      `expected a result or its summary, got ${describe(part)}`,
+    );
   });
 }

@@ -1,5 +1,11 @@
 // A connection to a server: the channel, who may use it, and calls that end in LossdErrors.
-import { Client, Metadata, type CallOptions as GrpcOptions, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js';
+import {
+  Client,
+  Metadata,
+  type CallOptions as GrpcOptions,
+  type ClientDuplexStream,
+  type ServiceError,
+} from '@grpc/grpc-js';
 
 import { channelCredentials, checkedAddress, checkedToken, type ConnectionOptions } from './credentials.js';
 import type { Deadline } from './deadline.js';
@@ -53,7 +59,11 @@ export class Connection {
   }
 
   /** The response to one message. */
-  unary<Request, Response>(method: Method<Request, Response>, request: Request, deadline: Deadline): Promise<Response> {
+  unary<Request, Response>(
+    method: Method<Request, Response>,
+    request: Request,
+    deadline: Deadline,
+  ): Promise<Response> {
     return new Promise((resolve, reject) => {
       this.check(deadline);
       const call = this.#client.makeUnaryRequest(
@@ -77,10 +87,19 @@ export class Connection {
    * A call of two streams.
    * @returns the stream, and what to call once it has ended: makes the LossdError of its `error` event.
    */
-  duplex<Request, Response>(method: Method<Request, Response>, deadline: Deadline): Duplex<Request, Response> {
+  duplex<Request, Response>(
+    method: Method<Request, Response>,
+    deadline: Deadline,
+  ): Duplex<Request, Response> {
     this.check(deadline);
     const { path, serialize, deserialize } = method;
-    const stream = this.#client.makeBidiStreamRequest(path, serialize, deserialize, this.#metadata, callOptions(deadline));
+    const stream = this.#client.makeBidiStreamRequest(
+      path,
+      serialize,
+      deserialize,
+      this.#metadata,
+      callOptions(deadline),
+    );
     const release = this.#track(stream, deadline.signal);
     return {
       stream,

@@ -54,7 +54,8 @@ export function channelCredentials({ tls }: ConnectionOptions): {
   credentials: ChannelCredentials;
   channelOptions: ChannelOptions;
 } {
-  if (tls === undefined || tls === false) return { credentials: credentials.createInsecure(), channelOptions: {} };
+  if (tls === undefined || tls === false)
+    return { credentials: credentials.createInsecure(), channelOptions: {} };
   if (tls !== true && (typeof tls !== 'object' || (tls as unknown) === null)) {
     throw invalid('tls', undefined, `expected true, false or an object, got ${describe(tls)}`);
   }
@@ -79,7 +80,7 @@ export function channelCredentials({ tls }: ConnectionOptions): {
 function pem(value: unknown, kind: string, name: string): Buffer | null {
   if (value === undefined) return null;
   const bytes = typeof value === 'string' || value instanceof Uint8Array ? Buffer.from(value) : undefined;
-  if (bytes === undefined || !bytes.includes(`${kind}-----`)) {
+  if (bytes?.includes(`${kind}-----`) !== true) {
     throw invalid(`tls.${name}`, undefined, `expected PEM with a ${kind.toLowerCase()} in it`);
   }
   return bytes;

@@ -17,7 +17,10 @@ export class Deadline {
   constructor(options: CallOptions, clientMs: number) {
     const { signal } = options;
     // Not instanceof: signals of other realms and polyfills serve as well.
-    if (signal !== undefined && typeof (signal as Partial<AbortSignal> | null)?.addEventListener !== 'function') {
+    if (
+      signal !== undefined &&
+      typeof (signal as Partial<AbortSignal> | null)?.addEventListener !== 'function'
+    ) {
       throw invalid('signal', undefined, `expected an AbortSignal, got ${describe(signal)}`);
     }
     this.signal = signal;

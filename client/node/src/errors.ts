@@ -86,7 +86,8 @@ export function closed(cause?: unknown): LossdError {
 export function describe(value: unknown): string {
   if (typeof value === 'string') return value.length <= 40 ? JSON.stringify(value) : 'a long string';
   if (typeof value === 'bigint') return `${String(value)}n`;
-  if (value === null || typeof value !== 'object') return typeof value === 'function' ? 'a function' : String(value);
+  if (value === null || typeof value !== 'object')
+    return typeof value === 'function' ? 'a function' : String(value);
   if (Array.isArray(value) && value.length <= 8 && value.every((item) => typeof item === 'number')) {
     return shapeText(value);
   }

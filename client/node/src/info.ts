@@ -32,7 +32,13 @@ export interface ServerInfo {
   limits: ServerLimits;
 }
 
-export function fromInfo({ version, instructionSet, threads, sharedMemory, limits }: GetServerInfoResponse): ServerInfo {
+export function fromInfo({
+  version,
+  instructionSet,
+  threads,
+  sharedMemory,
+  limits,
+}: GetServerInfoResponse): ServerInfo {
   const of = (name: keyof Omit<Limits, '_unknownFields'>): number => Number(limits?.[name] ?? 0);
   return {
     version,

@@ -17,8 +17,8 @@ import {
 /** A method of the service. */
 export interface Method<Request, Response> {
   readonly path: string;
-  serialize(this: void, request: Request): Buffer;
-  deserialize(this: void, bytes: Buffer): Response;
+  readonly serialize: (request: Request) => Buffer;
+  readonly deserialize: (bytes: Buffer) => Response;
 }
 
 interface Encoder<T> {

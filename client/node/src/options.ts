@@ -77,23 +77,29 @@ const NAMES: Record<LossKind, readonly string[]> = {
 };
 export const TRANSPORT_NAMES = ['transport', 'chunkBytes', 'onProgress'] as const;
 
-const REDUCTIONS = { none: Reduction.REDUCTION_NONE, sum: Reduction.REDUCTION_SUM, mean: Reduction.REDUCTION_MEAN };
+const REDUCTIONS = {
+  none: Reduction.REDUCTION_NONE,
+  sum: Reduction.REDUCTION_SUM,
+  mean: Reduction.REDUCTION_MEAN,
+};
 const EMPTY_MEANS = { nan: EmptyMean.EMPTY_MEAN_NAN, zero: EmptyMean.EMPTY_MEAN_ZERO };
 
-/**
- * Refuses what is no object, and names that no option has: one that is ignored silently gives another
- * loss, or no gradient.
- */
+/** Refuses what is no object, and names that no option of the loss has. */
 export function checkNames(kind: LossKind, options: unknown, more: readonly string[]): void {
   if (typeof options !== 'object' || options === null) {
     throw invalid('options', undefined, `expected an object, got ${describe(options)}`);
   }
-  const known = [...NAMES[kind], ...more];
-  for (const name of Object.keys(options)) {
-    if (!known.includes(name)) {
-      throw invalid(name, 'FIELD_UNKNOWN', `no option of this call; expected ${known.join(', ')}`);
-    }
-  }
+  refuseUnknown(options, [...NAMES[kind], ...more]);
+}
+
+/**
+ * Refuses names that no option has: one that is ignored silently gives another loss, or no gradient.
+ * @throws LossdError with code INVALID_ARGUMENT.
+ */
+export function refuseUnknown(options: object, known: readonly string[]): void {
+  const name = Object.keys(options).find((key) => !known.includes(key));
+  if (name === undefined) return;
+  throw invalid(name, 'FIELD_UNKNOWN', `no option of this call; expected ${known.join(', ')}`);
 }
 
 /** The loss and its options, without the weight. Their ranges are the server's to check. */
@@ -128,7 +134,8 @@ export function outputsOf(options: CrossEntropyOptions): Outputs {
 
 /** A whole number in a range. */
 export function integer(value: unknown, name: string, least: number, most: number): number {
-  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= least && value <= most) return value;
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= least && value <= most)
+    return value;
   const range = `[${String(least)}, ${String(most)}]`;
   throw invalid(name, 'VALUE_RANGE', `expected a whole number in ${range}, got ${describe(value)}`);
 }
@@ -154,5 +161,9 @@ function int64(value: unknown, name: string): bigint | undefined {
   if (value === undefined) return undefined;
   if (typeof value === 'bigint' && BigInt.asIntN(64, value) === value) return value;
   if (typeof value === 'number' && Number.isSafeInteger(value)) return BigInt(value);
-  throw invalid(name, 'VALUE_RANGE', `expected a whole number or a bigint in [-2^63, 2^63 - 1], got ${describe(value)}`);
+  throw invalid(
+    name,
+    'VALUE_RANGE',
+    `expected a whole number or a bigint in [-2^63, 2^63 - 1], got ${describe(value)}`,
+  );
 }

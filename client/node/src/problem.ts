@@ -1,6 +1,6 @@
 // A problem: tensors and options, the messages that carry them, and the results that it asks for.
 import type { Criterion, Outputs } from './gen/lossd/v1/criterion.js';
-import { EvaluateRequest, EvaluateStreamHeader } from './gen/lossd/v1/service.js';
+import type { EvaluateRequest, EvaluateStreamHeader } from './gen/lossd/v1/service.js';
 import type { Tensor as WireTensor, TensorSpec } from './gen/lossd/v1/tensor.js';
 import { KINDS, isInteger, lossDType, type DType } from './dtypes.js';
 import { describe, invalid, shapeText } from './errors.js';
@@ -55,29 +55,32 @@ export class Problem {
   /** Bytes of all tensors. */
   get byteLength(): number {
     const { input, target, weight, gradOutput } = this;
-    return [input, target, weight, gradOutput].reduce((sum, operand) => sum + (operand?.bytes.length ?? 0), 0);
+    return [input, target, weight, gradOutput].reduce(
+      (sum, operand) => sum + (operand?.bytes.length ?? 0),
+      0,
+    );
   }
 
   /** The problem as one message. */
   request(): EvaluateRequest {
-    return EvaluateRequest.create({
+    return {
       criterion: this.criterion(true),
       outputs: this.outputs,
       input: wireTensor(this.input),
       target: wireTensor(this.target),
       gradOutput: this.gradOutput && wireTensor(this.gradOutput),
-    });
+    };
   }
 
   /** The header of a stream; the weight's bytes follow it unless they are inside. */
   header(weightInside: boolean): EvaluateStreamHeader {
-    return EvaluateStreamHeader.create({
+    return {
       criterion: this.criterion(weightInside),
       outputs: this.outputs,
       input: wireSpec(this.input),
       target: wireSpec(this.target),
       gradOutput: this.gradOutput && wireSpec(this.gradOutput),
-    });
+    };
   }
 
   /** The tensors that the answer has to bring. */
@@ -110,7 +113,11 @@ export class Problem {
 function withoutClasses(shape: readonly number[], classAxis: number | undefined): readonly number[] {
   const rank = shape.length;
   if (rank === 0) {
-    throw invalid('input.shape', 'RANK_MISMATCH', 'expected [C], [N, C] or [N, C, d1, ..., dK], got a scalar');
+    throw invalid(
+      'input.shape',
+      'RANK_MISMATCH',
+      'expected [C], [N, C] or [N, C, d1, ..., dK], got a scalar',
+    );
   }
   const wanted = classAxis === undefined ? 1 : integer(classAxis, 'classAxis', -INT32, INT32 - 1);
   const axis = rank === 1 && wanted === 1 ? 0 : wanted;

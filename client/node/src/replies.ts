@@ -1,5 +1,5 @@
 // Answers of a server, measured against the question before they are believed.
-import { Reduction, type Summary } from './gen/lossd/v1/criterion.js';
+import { Reduction, Summary } from './gen/lossd/v1/criterion.js';
 import type { CombineResponse, EvaluateResponse, EvaluateStreamResponse } from './gen/lossd/v1/service.js';
 import type { Tensor as WireTensor } from './gen/lossd/v1/tensor.js';
 import { dtypeOf } from './dtypes.js';
@@ -30,7 +30,9 @@ export class StreamOutputs {
   received = 0;
 
   constructor(private readonly problem: Problem) {
-    const outputs = [...problem.wanted()].map(([name, spec]) => [name, { output: new Output(spec), filled: 0 }] as const);
+    const outputs = [...problem.wanted()].map(
+      ([name, spec]) => [name, { output: new Output(spec), filled: 0 }] as const,
+    );
     this.#outputs = new Map(outputs);
     this.byteLength = outputs.reduce((sum, [, { output }]) => sum + output.bytes.length, 0);
   }
@@ -66,7 +68,8 @@ export class StreamOutputs {
     const tensors = new Map<OutputName, ResultTensor>();
     for (const [name, { output, filled }] of this.#outputs) {
       const { length } = output.bytes;
-      if (filled !== length) throw unexpected(`${name} is cut short: ${String(filled)} bytes, expected ${String(length)}`);
+      if (filled !== length)
+        throw unexpected(`${name} is cut short: ${String(filled)} bytes, expected ${String(length)}`);
       tensors.set(name, output.tensor());
     }
     return new LossResult(tensors, checkedSummary(this.#summary, this.problem));
@@ -117,5 +120,10 @@ function checkedSummary(summary: Summary | undefined, problem: Problem): Summary
   if (dtype !== problem.input.dtype) {
     throw unexpected(`summary.dtype is ${dtype ?? 'not known'}, expected ${problem.input.dtype}`);
   }
-  return summary;
+  return detached(summary);
+}
+
+/** A copy, whose bytes are its own: those of a reply are views that would keep the whole message alive. */
+function detached(summary: Summary): Summary {
+  return Summary.decode(Summary.encode(summary).finish());
 }

@@ -55,16 +55,20 @@ export function readTensor(value: unknown, name: string): Operand {
   if (!types.isTypedArray(data)) {
     throw invalid(`${name}.data`, undefined, `expected a typed array, got ${describe(data)}`);
   }
-  const dtype = elementType(data as TensorArray, stated, name);
+  const dtype = elementType(data, stated, name);
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   const { size } = KINDS[dtype];
   const shape = flat ? [data.byteLength / size] : checkedShape(sizes, name);
   const expected = shape.reduce((product, axis) => product * axis, 1);
   if (expected * size !== bytes.length) {
     const got = bytes.length / size;
-    throw invalid(name, 'LENGTH_MISMATCH', `expected ${String(expected)} elements for shape ${shapeText(shape)}, got ${String(got)}`);
+    throw invalid(
+      name,
+      'LENGTH_MISMATCH',
+      `expected ${String(expected)} elements for shape ${shapeText(shape)}, got ${String(got)}`,
+    );
   }
-  return { dtype, shape, bytes, arrayType: arrayType(data as TensorArray) };
+  return { dtype, shape, bytes, arrayType: arrayType(data) };
 }
 
 /** A number as a scalar tensor. */
@@ -99,7 +103,8 @@ export class Output {
 function elementType(data: TensorArray, stated: unknown, name: string): DType {
   const tag = data[Symbol.toStringTag];
   const own = ARRAY_DTYPES[tag];
-  if (own === undefined) throw invalid(`${name}.data`, 'DTYPE_UNSUPPORTED', `expected another array than a ${tag}`);
+  if (own === undefined)
+    throw invalid(`${name}.data`, 'DTYPE_UNSUPPORTED', `expected another array than a ${tag}`);
   if (stated === undefined || stated === own) return own;
   if (typeof stated !== 'string' || !Object.hasOwn(KINDS, stated)) {
     const names = Object.keys(KINDS).join(', ');
@@ -113,20 +118,17 @@ function elementType(data: TensorArray, stated: unknown, name: string): DType {
 function checkedShape(shape: unknown, name: string): readonly number[] {
   const sizes: readonly unknown[] | undefined = Array.isArray(shape) ? shape : undefined;
   if (sizes?.every((size) => Number.isSafeInteger(size) && (size as number) >= 0) !== true) {
-    throw invalid(`${name}.shape`, undefined, `expected an array of sizes, each at least 0; got ${describe(shape)}`);
+    throw invalid(
+      `${name}.shape`,
+      undefined,
+      `expected an array of sizes, each at least 0; got ${describe(shape)}`,
+    );
   }
   // A copy: the caller may change theirs while the call goes on.
   return [...sizes] as number[];
 }
 
-/** The class that results of the same kind are made of. */
+/** The class that results of the same kind are made of. Not a subclass, whose constructor may take other things. */
 function arrayType(data: TensorArray): ArrayMaker {
-  switch (data[Symbol.toStringTag]) {
-    case 'Uint8Array':
-      return Uint8Array; // Not Buffer, whose constructor takes no lengths.
-    case 'Float32Array':
-      return Float32Array;
-    default:
-      return data.constructor as ArrayMaker;
-  }
+  return (globalThis as unknown as Record<string, ArrayMaker>)[data[Symbol.toStringTag]] as ArrayMaker;
 }
