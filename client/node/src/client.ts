@@ -27,7 +27,9 @@ export interface LossdClientOptions extends ConnectionOptions {
 }
 
 /** Options that are those of `Known` and no others. */
-export type Exactly<Options, Known> = Options & Readonly<Record<Exclude<keyof Options, keyof Known>, never>>;
+export type Exactly<Options, Known> = Known &
+  Options &
+  Readonly<Record<Exclude<keyof Options, keyof Known>, never>>;
 
 /** Options of a call that evaluates one problem. */
 export type EvaluateOptions<Options> = Options & TransportOptions;

@@ -1,4 +1,6 @@
 // Who a client talks to and how it proves itself.
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+
 import { credentials, type ChannelCredentials, type ChannelOptions } from '@grpc/grpc-js';
 
 import { describe, invalid, LossdError } from './errors.js';
@@ -60,28 +62,43 @@ export function channelCredentials({ tls }: ConnectionOptions): {
     throw invalid('tls', undefined, `expected true, false or an object, got ${describe(tls)}`);
   }
   const given = tls === true ? {} : tls;
-  const roots = pem(given.rootCertificates, 'CERTIFICATE', 'rootCertificates');
-  const certificate = pem(given.clientCertificate, 'CERTIFICATE', 'clientCertificate');
-  const key = pem(given.clientKey, 'PRIVATE KEY', 'clientKey');
-  if ((key === null) !== (certificate === null)) {
+  const roots = pem(given.rootCertificates, 'tls.rootCertificates', certificate);
+  const chain = pem(given.clientCertificate, 'tls.clientCertificate', certificate);
+  const key = pem(given.clientKey, 'tls.clientKey', createPrivateKey);
+  if ((key === null) !== (chain === null)) {
     throw invalid('tls.clientKey', undefined, 'expected clientCertificate and clientKey together');
   }
   const name = given.serverName;
   const channelOptions: ChannelOptions =
     name === undefined ? {} : { 'grpc.ssl_target_name_override': name, 'grpc.default_authority': name };
   try {
-    return { credentials: credentials.createSsl(roots, key, certificate), channelOptions };
+    return { credentials: credentials.createSsl(roots, key, chain), channelOptions };
   } catch (cause) {
-    const words = `tls: ${cause instanceof Error ? cause.message : String(cause)}`;
-    throw new LossdError(words, { code: 'INVALID_ARGUMENT', field: 'tls', cause });
+    // A key of another certificate, for example.
+    throw unreadable('tls', cause);
   }
 }
 
-function pem(value: unknown, kind: string, name: string): Buffer | null {
+/** Bytes that can be read: Node takes roots for none where they cannot, and says nothing. */
+function pem(value: unknown, field: string, read: (bytes: Buffer) => unknown): Buffer | null {
   if (value === undefined) return null;
-  const bytes = typeof value === 'string' || value instanceof Uint8Array ? Buffer.from(value) : undefined;
-  if (bytes?.includes(`${kind}-----`) !== true) {
-    throw invalid(`tls.${name}`, undefined, `expected PEM with a ${kind.toLowerCase()} in it`);
+  if (typeof value !== 'string' && !(value instanceof Uint8Array)) {
+    throw invalid(field, undefined, `expected PEM, as a string or bytes; got ${describe(value)}`);
   }
-  return bytes;
+  const bytes = Buffer.from(value);
+  try {
+    read(bytes);
+    return bytes;
+  } catch (cause) {
+    throw unreadable(field, cause);
+  }
+}
+
+function certificate(bytes: Buffer): X509Certificate {
+  return new X509Certificate(bytes);
+}
+
+function unreadable(field: string, cause: unknown): LossdError {
+  const words = `${field}: expected PEM that can be read: ${cause instanceof Error ? cause.message : String(cause)}`;
+  return new LossdError(words, { code: 'INVALID_ARGUMENT', field, cause });
 }

@@ -130,5 +130,7 @@ function checkedShape(shape: unknown, name: string): readonly number[] {
 
 /** The class that results of the same kind are made of. Not a subclass, whose constructor may take other things. */
 function arrayType(data: TensorArray): ArrayMaker {
-  return (globalThis as unknown as Record<string, ArrayMaker>)[data[Symbol.toStringTag]] as ArrayMaker;
+  return (globalThis as unknown as Record<TensorArray[typeof Symbol.toStringTag], ArrayMaker>)[
+    data[Symbol.toStringTag]
+  ];
 }
