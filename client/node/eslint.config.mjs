@@ -20,6 +20,8 @@ export default tseslint.config(
       'max-lines-per-function': ['error', 70],
     },
   },
+  // The compiler knows what is defined.
+  { files: ['examples/**'], rules: { 'no-undef': 'off' } },
   // Tests pass what types forbid, and their suites are functions of any length.
   {
     files: ['test/**'],
@@ -29,7 +31,17 @@ export default tseslint.config(
         { allowForKnownSafeCalls: ['test', 'describe', 'it'] },
       ],
       '@typescript-eslint/no-non-null-assertion': 'off',
+      '@typescript-eslint/no-unsafe-enum-assignment': 'off',
+      '@typescript-eslint/require-await': 'off',
       'max-lines-per-function': 'off',
+    },
+  },
+  // Its values are there for their types.
+  {
+    files: ['test/types.test.mts'],
+    rules: {
+      '@typescript-eslint/no-unnecessary-type-parameters': 'off',
+      '@typescript-eslint/no-unused-vars': 'off',
     },
   },
   { files: ['eslint.config.mjs'], extends: [tseslint.configs.disableTypeChecked] },

@@ -1,2 +1,12 @@
 // One copy of the code serves both kinds of modules, so that `instanceof LossdError` holds between them.
-export * from './index.js';
+export {
+  Combined,
+  LossdClient,
+  LossdError,
+  LossdMany,
+  LossResult,
+  Sums,
+  tensor,
+  toFloat32,
+} from './index.js';
+export type * from './index.js';

@@ -12,5 +12,5 @@ export type {
   TransportOptions,
 } from './options.js';
 export { tensor, toFloat32, type ArrayOf, type Nested } from './numbers.js';
-export { Combined, LossResult, Sums, type LossArray, type Wanted } from './result.js';
+export { Combined, LossResult, Sums, type LossArray, type ResultArray, type Wanted } from './result.js';
 export type { ResultTensor, Tensor, TensorLike } from './tensor.js';

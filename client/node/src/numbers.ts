@@ -57,13 +57,11 @@ const HALVES: Partial<Record<DType, HalfFormat>> = {
  * @throws LossdError with code INVALID_ARGUMENT where rows are of different lengths, or an integer is
  * beyond its type.
  */
-export function tensor<D extends DType = 'float32'>(
-  values: Nested,
-  dtype?: D,
-): Tensor<ArrayOf[D]> & { dtype: D } {
-  const type = (dtype ?? 'float32') as D;
+export function tensor(values: Nested): Tensor<Float32Array> & { dtype: 'float32' };
+export function tensor<D extends DType>(values: Nested, dtype: D): Tensor<ArrayOf[D]> & { dtype: D };
+export function tensor(values: Nested, type: DType = 'float32'): Tensor & { dtype: DType } {
   if (!Object.hasOwn(KINDS, type))
-    throw invalid('dtype', 'DTYPE_UNSUPPORTED', `no such type: ${describe(dtype)}`);
+    throw invalid('dtype', 'DTYPE_UNSUPPORTED', `no such type: ${describe(type)}`);
   const shape: number[] = [];
   for (let level = values; Array.isArray(level); level = (level as readonly Nested[])[0] ?? 0)
     shape.push(level.length);

@@ -13,6 +13,9 @@ export type LossArray = Float32Array | Float64Array;
 /** A result that is there for certain where the options say `NAME: true` in so many words. */
 export type Wanted<O, Name extends string, T> = O extends Readonly<Record<Name, true>> ? T : T | undefined;
 
+/** The array of a gradient: of the class of the one that it belongs to, but never a Buffer. */
+export type ResultArray<A extends TensorArray> = A extends Uint8Array ? Uint8Array : A;
+
 /** What the positions of a problem, or of several, add up to. */
 export class Sums {
   /** The exact sums, for `client.combine`. */
@@ -74,9 +77,9 @@ export class LossResult<
   /** Shape [], or one loss for each position with reduction `none`. */
   readonly loss: ResultTensor<LossArray>;
   /** Gradient of the input, of its shape and dtype. */
-  readonly grad: Wanted<Options, 'grad', ResultTensor<Input>>;
+  readonly grad: Wanted<Options, 'grad', ResultTensor<ResultArray<Input>>>;
   /** Gradient of a probability target, of its shape and dtype. */
-  readonly gradTarget: Wanted<Options, 'gradTarget', ResultTensor<Target>>;
+  readonly gradTarget: Wanted<Options, 'gradTarget', ResultTensor<ResultArray<Target>>>;
   /** Gradient of the class weights, of their shape and dtype. */
   readonly gradWeight: Wanted<Options, 'gradWeight', ResultTensor<FloatArray>>;
   /** log(sum(exp(input))) of each position, of the loss's dtype. */

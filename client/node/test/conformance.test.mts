@@ -146,7 +146,7 @@ test('every vector, in one message, in a stream cut anywhere, and with others', 
   const count = (kind: string) =>
     vectors.filter(({ criterion = 'cross_entropy' }) => criterion === kind).length;
   ok(count('cross_entropy') >= 600 && count('nll_loss') >= 100);
-  await using client = new LossdClient({ address: server.tcp, timeoutMs: 60_000 });
+  await using client = new LossdClient({ address: server.tcp, timeoutMs: 100_000 });
   await using many = client.many();
   const together = vectors.map((vector) => evaluate(many, vector, {}));
   const lines: string[] = [];

@@ -1,16 +1,26 @@
 // Servers that answer as a test says, and what tests say again and again.
 import { rejects } from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createServer, type AddressInfo, type Server as TcpServer, type Socket } from 'node:net';
 
 import {
   Metadata,
   Server,
   ServerCredentials,
+  type ServerDuplexStream,
   type StatusObject,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { LossdError, type ErrorDetails } from '@lossd/client';
-import { BadRequest, ErrorInfo, LossServiceService, RetryInfo, Status } from '@lossd/client/v1';
+import {
+  BadRequest,
+  ErrorInfo,
+  EvaluateManyResponse,
+  LossServiceService,
+  RetryInfo,
+  Status,
+  type EvaluateManyRequest,
+} from '@lossd/client/v1';
 
 /** Two positions of three classes. */
 export const LOGITS = { data: Float32Array.of(1, 2, 3, 1, 0, 0), shape: [2, 3] };
@@ -137,4 +147,25 @@ export async function fails(
   if (words !== undefined && !words.test(caught.message))
     throw new Error(`not ${String(words)}`, { cause: caught });
   return caught;
+}
+
+/** Waits for a condition: the machine may be busy. The runner's timeout ends what waits in vain. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await sleep(5);
+}
+
+/** How long some work took. */
+export async function milliseconds(work: () => Promise<unknown>): Promise<number> {
+  const begin = performance.now();
+  await work();
+  return performance.now() - begin;
+}
+
+export type ManyCall = ServerDuplexStream<EvaluateManyRequest, EvaluateManyResponse>;
+
+/** Refuses a problem of a pipeline, with its id as the position. */
+export function refuse(stream: ManyCall, { id }: EvaluateManyRequest): void {
+  const path = `request.target[${String(id)}]`;
+  const value = statusOf(3, `${path}: no`, path, 'LABEL_OUT_OF_RANGE');
+  stream.write(EvaluateManyResponse.create({ id, result: { $case: 'error', value } }));
 }

@@ -10,7 +10,7 @@ import {
   type EvaluateStreamResponse,
 } from '@lossd/client/v1';
 
-import { FakeServer, LABELS, LOGITS, fails, noise } from './fakes.mjs';
+import { FakeServer, LABELS, fails, noise } from './fakes.mjs';
 import { Server } from './server.mjs';
 
 let server: Server;
@@ -22,7 +22,7 @@ before(async () => {
 after(() => Promise.all([server.stop(), narrow.stop()]));
 
 function connect(address: string): LossdClient {
-  return new LossdClient({ address, timeoutMs: 60_000 });
+  return new LossdClient({ address, timeoutMs: 100_000 });
 }
 
 /** The bytes of all tensors of a result. */
