@@ -40,18 +40,14 @@ export class Evaluator {
     const problem = new Problem(kind, input, target, options);
     const transport = choice(TRANSPORTS, options.transport ?? 'auto', 'transport');
     const chunkBytes = integer(options.chunkBytes ?? CHUNK_BYTES, 'chunkBytes', 1, Number.MAX_SAFE_INTEGER);
-    try {
+    return this.#forgetting(async () => {
       if (await this.#goesByStream(problem, transport, deadline)) {
-        return await this.#byStream(problem, { chunkBytes, onProgress: options.onProgress }, deadline);
+        return this.#byStream(problem, { chunkBytes, onProgress: options.onProgress }, deadline);
       }
       const request = problem.request();
       const call = () => this.connection.unary(EVALUATE, request, deadline);
       return fromResponse(await retrying(call, deadline), problem);
-    } catch (error) {
-      // A server with other limits may have taken this one's place.
-      if (error instanceof LossdError && error.code === 'RESOURCE_EXHAUSTED') this.#mostData = undefined;
-      throw error;
-    }
+    });
   }
 
   /** Evaluates a problem over a pipeline, or by a stream of its own where it is large. */
@@ -66,11 +62,23 @@ export class Evaluator {
     const options = (given ?? {}) as CrossEntropyOptions;
     const deadline = new Deadline(options, this.timeoutMs);
     const problem = new Problem(kind, input, target, options);
-    if (await this.#goesByStream(problem, 'auto', deadline)) {
-      return this.#byStream(problem, { chunkBytes: CHUNK_BYTES, onProgress: undefined }, deadline);
+    return this.#forgetting(async () => {
+      if (await this.#goesByStream(problem, 'auto', deadline)) {
+        return this.#byStream(problem, { chunkBytes: CHUNK_BYTES, onProgress: undefined }, deadline);
+      }
+      this.connection.check(deadline);
+      return pipeline.evaluate(problem, deadline);
+    });
+  }
+
+  /** Forgets the limits where one was passed: a server with others may have taken this one's place. */
+  async #forgetting<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (error instanceof LossdError && error.code === 'RESOURCE_EXHAUSTED') this.#mostData = undefined;
+      throw error;
     }
-    this.connection.check(deadline);
-    return pipeline.evaluate(problem, deadline);
   }
 
   async #goesByStream(

@@ -18,6 +18,9 @@ import { fromStatus } from './status.js';
 // The server reads no more of a stream while so many of its requests wait for their answers.
 const WINDOW = 256;
 
+// How long a server may take to end a stream all of whose problems are settled.
+const PATIENCE_MS = 1000;
+
 // An answer that is none, for a server that sends neither results nor an error.
 const NOTHING = EvaluateResponse.create();
 
@@ -54,14 +57,20 @@ export class Pipeline {
   async finish(): Promise<void> {
     const call = this.#call;
     if (call === undefined) return;
-    // Answers that nobody waits for any more are not worth waiting for.
-    if (this.#sent.size > 0) call.stream.cancel();
-    call.stream.end();
     await new Promise<void>((resolve) => {
-      call.stream.once('end', resolve);
-      call.stream.once('error', () => {
+      // A server that does not end the stream must not hold up its client.
+      const timer = setTimeout(() => {
+        call.stream.cancel();
+      }, PATIENCE_MS);
+      const done = (): void => {
+        clearTimeout(timer);
         resolve();
-      });
+      };
+      call.stream.once('end', done);
+      call.stream.once('error', done);
+      // Answers that nobody waits for any more are not worth waiting for.
+      if (this.#sent.size > 0) call.stream.cancel();
+      call.stream.end();
     });
   }
 

@@ -107,3 +107,17 @@ test('a large problem goes by a stream of its own', async () => {
   equal(large.value, (await client.crossEntropy(input, labels, { transport: 'stream' })).value);
   equal(small.positions, 2);
 });
+
+test('a server that does not end the stream does not hold up its client', async () => {
+  await using fake = await FakeServer.start({
+    evaluateMany: (call: ManyCall) => {
+      call.on('data', (request: EvaluateManyRequest) => {
+        refuse(call, request);
+      });
+    },
+  });
+  await using client = connect(fake.address);
+  const many = client.many();
+  await fails(() => many.crossEntropy(LOGITS, LABELS), { code: 'INVALID_ARGUMENT' });
+  await many.close();
+});
