@@ -2,7 +2,15 @@
 import { deepEqual, equal, ok } from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { LossdClient, tensor, toFloat32, type DType, type FloatArray, type Tensor } from '@lossd/client';
+import {
+  LossdClient,
+  tensor,
+  toFloat32,
+  type DType,
+  type FloatArray,
+  type HalfArray,
+  type Tensor,
+} from '@lossd/client';
 
 import { LABELS, LOGITS, fails } from './fakes.mjs';
 import { Server } from './server.mjs';
@@ -143,4 +151,16 @@ test('a number as the incoming gradient, and other options', async () => {
   );
   ok((await client.crossEntropy(half, LABELS, { grad: true, gradOutput: 2 })).grad);
   equal((await client.crossEntropy(LOGITS, LABELS, { normalizer: 4 })).value, once.value / 4);
+});
+
+const { Float16Array: HalfClass } = globalThis as {
+  Float16Array?: new (values: Iterable<number>) => HalfArray;
+};
+
+test('a Float16Array, where the runtime has it', { skip: HalfClass === undefined }, async () => {
+  const data = new HalfClass!(LOGITS.data);
+  const got = await client.crossEntropy({ data, shape: [2, 3] }, LABELS, { grad: true });
+  const expected = await client.crossEntropy(tensor([[1, 2, 3], [1, 0, 0]], 'float16'), LABELS, { grad: true }); // prettier-ignore
+  deepEqual([got.value, got.grad.dtype, got.grad.data.constructor], [expected.value, 'float16', HalfClass]);
+  deepEqual(new Uint16Array(got.grad.data.buffer), expected.grad.data);
 });
