@@ -8,7 +8,7 @@ import type { FloatArray, TensorArray } from './dtypes.js';
 import { describe, invalid, LossdError } from './errors.js';
 import { Evaluator } from './evaluator.js';
 import type { Summary } from './gen/lossd/v1/criterion.js';
-import { CombineRequest } from './gen/lossd/v1/service.js';
+import type { CombineRequest } from './gen/lossd/v1/service.js';
 import type { ServerInfo } from './info.js';
 import { LossdMany } from './many.js';
 import { COMBINE } from './methods.js';
@@ -33,6 +33,8 @@ export type Exactly<Options, Known> = Known &
 
 /** Options of a call that evaluates one problem. */
 export type EvaluateOptions<Options> = Options & TransportOptions;
+
+const CALL_NAMES = ['signal', 'timeoutMs'];
 
 /** A connection to a lossd server. Any number of calls may be under way. */
 export class LossdClient {
@@ -106,13 +108,16 @@ export class LossdClient {
    * @throws LossdError: INVALID_ARGUMENT where they are of problems that cannot be merged.
    */
   async combine(parts: Iterable<Sums | Summary>, options: CallOptions = {}): Promise<Combined> {
+    refuseUnknown(options, CALL_NAMES);
     const deadline = new Deadline(options, this.#timeoutMs);
-    const request = CombineRequest.create({ summaries: summariesOf(parts) });
+    // Not CombineRequest.create(), which drops fields that it does not know.
+    const request: CombineRequest = { summaries: summariesOf(parts) };
     return fromCombined(await retrying(() => this.#connection.unary(COMBINE, request, deadline), deadline));
   }
 
   /** Version, instruction set and limits of the server. */
   async info(options: CallOptions = {}): Promise<ServerInfo> {
+    refuseUnknown(options, CALL_NAMES);
     return this.#evaluator.info(new Deadline(options, this.#timeoutMs));
   }
 

@@ -173,6 +173,8 @@ for (const way of WAYS) {
 
 test('nllLoss takes neither smoothing nor probabilities', async () => {
   for (const way of WAYS) {
+    const weight = Float32Array.of(1, 2);
+    await fails(() => evaluate(way, LOGITS, LABELS, { weight }, 'nllLoss'), { field: 'weight.shape' });
     await fails(() => evaluate(way, LOGITS, LABELS, { labelSmoothing: 0 }, 'nllLoss'), {
       field: 'labelSmoothing',
       reason: 'FIELD_UNKNOWN',

@@ -6,7 +6,18 @@ import { after, before, test } from 'node:test';
 import { LossdClient } from '@lossd/client';
 import { EvaluateManyResponse, Status, type EvaluateManyRequest } from '@lossd/client/v1';
 
-import { FakeServer, LABELS, LOGITS, fails, noise, refuse, until, type ManyCall } from './fakes.mjs';
+import {
+  FakeServer,
+  LABELS,
+  LOGITS,
+  fails,
+  grpcError,
+  noise,
+  refuse,
+  statusOf,
+  until,
+  type ManyCall,
+} from './fakes.mjs';
 import { Server } from './server.mjs';
 
 let server: Server;
@@ -28,6 +39,27 @@ test('a stream that the server ended for want of traffic is opened again', async
   equal((await many.crossEntropy(LOGITS, LABELS)).value, value);
   await many.close();
   await hasty.stop();
+});
+
+test('a problem that came too late for a stream without traffic goes over another', async () => {
+  let streams = 0;
+  const idle = statusOf(4, 'stream: no byte', 'stream', 'IDLE_STREAM');
+  await using fake = await FakeServer.start({
+    evaluateMany: (call: ManyCall) => {
+      const first = ++streams === 1;
+      call.on('data', (request: EvaluateManyRequest) => {
+        if (first) call.emit('error', grpcError(idle));
+        else refuse(call, request);
+      });
+      call.on('end', () => {
+        call.end();
+      });
+    },
+  });
+  await using client = connect(fake.address);
+  await using many = client.many();
+  await fails(() => many.crossEntropy(LOGITS, LABELS), { code: 'INVALID_ARGUMENT', field: 'target[2]' });
+  equal(streams, 2);
 });
 
 test('a problem ends by its own deadline and signal; the others go on', async () => {

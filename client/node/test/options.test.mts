@@ -33,6 +33,13 @@ test('options that are no object, a transport and a chunk that are none', async 
   });
 });
 
+test('calls without a problem know their options too', async () => {
+  await fails(() => client.info({ timeout: 5 } as never), { code: 'INVALID_ARGUMENT', field: 'timeout' });
+  await fails(() => client.combine([], { grad: true } as never), { code: 'INVALID_ARGUMENT', field: 'grad' });
+  await fails(() => client.info({ timeoutMs: 0 }), { code: 'DEADLINE_EXCEEDED' });
+  await fails(() => client.combine([], { signal: AbortSignal.abort() }), { code: 'CANCELLED' });
+});
+
 test('the numbers of a message are data', async () => {
   const error = await fails(() => client.crossEntropy(LOGITS, Int32Array.of(2, 9)), {
     reason: 'LABEL_OUT_OF_RANGE',

@@ -76,6 +76,29 @@ test('a server that names a delay is asked again after it', async () => {
   equal(times.length, 1);
 });
 
+test('paths of the protocol are arguments here', async () => {
+  let path = '';
+  await using fake = await FakeServer.start({
+    evaluate: (_: unknown, callback: sendUnaryData<EvaluateResponse>) => {
+      callback(grpcError(statusOf(3, `${path}: no`, path, 'FIELD_UNKNOWN')));
+    },
+  });
+  await using client = new LossdClient({ address: fake.address });
+  const names = {
+    'outputs.grad_input': 'grad',
+    'outputs.log_sum_exp': 'logSumExp',
+    'criterion.empty_mean': 'emptyMean',
+    'criterion.nll_loss.ignore_index': 'ignoreIndex',
+    'input.shape[2]': 'input.shape[2]',
+    grad_output: 'gradOutput',
+  };
+  for (const [name, field] of Object.entries(names)) {
+    path = name;
+    const error = await fails(() => call(client, 'unary'), { field });
+    equal(error.message, `${field}: no`);
+  }
+});
+
 test('answers that do not fit the question', async () => {
   let answer = EvaluateResponse.create();
   let replies: EvaluateStreamResponse[] = [];

@@ -160,6 +160,8 @@ test('arrays without elements', async () => {
     const none = await client.crossEntropy(input, new Int32Array(0), { ...options, reduction: 'none' });
     equal(none.loss.data.length, 0);
     await fails(() => none.value, { code: 'FAILED_PRECONDITION', field: 'loss' });
+    const scaled = await client.crossEntropy(input, new Int32Array(0), { ...options, gradOutput: 2 });
+    equal(scaled.grad.data.length, 0);
     const soft = await client.crossEntropy(input, { data: new Float32Array(0), shape: [0, 3] }, options);
     ok(Number.isNaN(soft.value));
   }

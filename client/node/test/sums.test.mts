@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import { LossResult, LossdClient, Sums, tensor } from '@lossd/client';
 import { Summary } from '@lossd/client/v1';
 
-import { LABELS, LOGITS } from './fakes.mjs';
+import { LABELS, LOGITS, fails } from './fakes.mjs';
 import { Server } from './server.mjs';
 
 let server: Server;
@@ -50,6 +50,16 @@ test('shards of a batch give the loss of the whole', async () => {
   );
   equal((await client.combine([double])).loss, double.value);
   ok(whole instanceof LossResult && whole instanceof Sums && combined instanceof Sums);
+});
+
+test('fields of a later server stay in a summary', async () => {
+  const { summary } = await client.crossEntropy(LOGITS, LABELS);
+  // Field 77, a number: as a message of a later version would hold it.
+  const later = Summary.decode(
+    Buffer.concat([Summary.encode(summary).finish(), Buffer.from([0xe8, 0x04, 1])]),
+  );
+  // This server refuses what it does not know, and would say nothing about a field that was dropped.
+  await fails(() => client.combine([later]), { code: 'INVALID_ARGUMENT', reason: 'FIELD_UNKNOWN' });
 });
 
 test('sums are rounded once', () => {
