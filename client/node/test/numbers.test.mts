@@ -142,6 +142,11 @@ test('a number as the incoming gradient, and other options', async () => {
     [...once.grad.data].map((one) => 2 * one),
   );
   deepEqual([once.correct, once.correctTopK], [2, 2]);
+  // As in PyTorch, an input of one dimension is all classes, whatever the default says.
+  const line = { data: LOGITS.data.subarray(0, 3), shape: [3] };
+  const label = { data: Uint8Array.of(2), shape: [] };
+  const { value } = await client.crossEntropy(line, label);
+  equal((await client.crossEntropy(line, label, { classAxis: 1 })).value, value);
   const half: Tensor<FloatArray> = tensor(
     [
       [1, 2, 3],
