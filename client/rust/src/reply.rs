@@ -1,0 +1,212 @@
+//! Answers of a server, measured against the question before they are believed.
+
+use bytes::Bytes;
+
+use crate::body::{Body, bytes_of};
+use crate::element::{Dtype, Float};
+use crate::error::Error;
+use crate::evaluation::Evaluation;
+use crate::options::Reduction;
+use crate::proto;
+use crate::tensor::{FloatTensor, Tensor};
+
+const LOSS: usize = 0;
+const LOG_SUM_EXP: usize = 1;
+const GRAD_WEIGHT: usize = 2;
+const GRAD_TARGET: usize = 3;
+const GRAD: usize = 4;
+const NAMES: [&str; 5] = ["loss", "log_sum_exp", "grad_weight", "grad_target", "grad_input"];
+
+/// The wanted tensors of a problem, which fill up as replies come.
+pub(crate) struct Outputs {
+    fillings: [Option<Filling>; 5],
+    positions: u64,
+    dtype: proto::DataType,
+    summary: Option<proto::Summary>,
+}
+
+impl Outputs {
+    /// For the first reply of a problem: the server has found it valid then.
+    pub(crate) fn new(body: &Body<'_>) -> Result<Self, Error> {
+        let positions = positions(body)
+            .ok_or_else(|| Error::unexpected("the input's shape has no such class axis"))?;
+        let loss = match body.input.dtype {
+            Dtype::Float64 => Dtype::Float64,
+            _ => Dtype::Float32,
+        };
+        let wanted = &body.outputs;
+        let loss_shape = if body.reduction == Reduction::None { positions.clone() } else { vec![] };
+        let count =
+            positions.iter().fold(1u64, |product, &size| product.saturating_mul(size as u64));
+        let weight = body.weight.as_ref().filter(|_| wanted.grad_weight);
+        let target = wanted.grad_target.then_some(&body.target);
+        let input = wanted.grad_input.then_some(&body.input);
+        Ok(Self {
+            fillings: [
+                Some(Filling::new(loss, loss_shape)?),
+                wanted.log_sum_exp.then(|| Filling::new(loss, positions)).transpose()?,
+                weight.map(|it| Filling::new(it.dtype, it.shape.clone())).transpose()?,
+                target.map(|it| Filling::new(it.dtype, it.shape.clone())).transpose()?,
+                input.map(|it| Filling::new(it.dtype, it.shape.clone())).transpose()?,
+            ],
+            positions: count,
+            dtype: body.input.dtype.wire(),
+            summary: None,
+        })
+    }
+
+    /// Bytes of all results.
+    pub(crate) fn size(&self) -> usize {
+        self.fillings.iter().flatten().map(|filling| filling.size).sum()
+    }
+
+    /// Bytes that have come.
+    pub(crate) fn filled(&self) -> usize {
+        self.fillings.iter().flatten().map(|filling| filling.filled).sum()
+    }
+
+    /// Copies the bytes of a stream's reply to their places.
+    pub(crate) fn take(&mut self, reply: proto::EvaluateStreamResponse) -> Result<(), Error> {
+        if self.summary.is_some() {
+            return Err(Error::unexpected("something follows the summary"));
+        }
+        let proto::EvaluateStreamResponse { loss, log_sum_exp, grad_weight, .. } = &reply;
+        let pieces = [loss, log_sum_exp, grad_weight, &reply.grad_target, &reply.grad_input];
+        for (at, piece) in pieces.into_iter().enumerate() {
+            match &mut self.fillings[at] {
+                _ if piece.is_empty() => {}
+                Some(filling) => filling.take(piece, NAMES[at])?,
+                None => return Err(not_asked(NAMES[at])),
+            }
+        }
+        self.summary = reply.summary;
+        Ok(())
+    }
+
+    /// Takes the one reply of a problem that went as a message.
+    pub(crate) fn take_whole(&mut self, reply: proto::EvaluateResponse) -> Result<(), Error> {
+        let proto::EvaluateResponse { loss, log_sum_exp, grad_weight, .. } = reply;
+        let tensors = [loss, log_sum_exp, grad_weight, reply.grad_target, reply.grad_input];
+        for (at, tensor) in tensors.into_iter().enumerate() {
+            match (&mut self.fillings[at], tensor) {
+                (Some(filling), Some(tensor)) => filling.take_tensor(tensor, NAMES[at])?,
+                (Some(_), None) => {
+                    return Err(Error::unexpected(format_args!("{} is missing", NAMES[at])));
+                }
+                (None, Some(_)) => return Err(not_asked(NAMES[at])),
+                (None, None) => {}
+            }
+        }
+        self.summary = reply.summary;
+        Ok(())
+    }
+
+    /// The result, once the call has ended with OK.
+    pub(crate) fn finish<T: Float>(mut self) -> Result<Evaluation<T>, Error> {
+        let summary = self.summary.take().ok_or_else(|| Error::unexpected("summary is missing"))?;
+        if summary.positions != self.positions || summary.dtype() != self.dtype {
+            return Err(Error::unexpected("summary is of another problem"));
+        }
+        let loss = self.typed::<T::Loss>(LOSS)?;
+        Ok(Evaluation {
+            loss: loss.ok_or_else(|| Error::unexpected("loss is missing"))?,
+            grad: self.typed::<T>(GRAD)?,
+            grad_target: self.whole(GRAD_TARGET)?,
+            grad_weight: self.whole(GRAD_WEIGHT)?,
+            log_sum_exp: self.typed::<T::Loss>(LOG_SUM_EXP)?,
+            summary: summary.into(),
+        })
+    }
+
+    fn whole(&mut self, at: usize) -> Result<Option<FloatTensor>, Error> {
+        self.fillings[at].take().map(|filling| filling.finish(NAMES[at])).transpose()
+    }
+
+    fn typed<T: Float>(&mut self, at: usize) -> Result<Option<Tensor<T>>, Error> {
+        let of_another_type =
+            |_| Error::unexpected(format_args!("{} is of no such type", NAMES[at]));
+        self.whole(at)?.map(|tensor| T::unwrap(tensor).map_err(of_another_type)).transpose()
+    }
+}
+
+/// A tensor that fills up. Its memory is taken with its first byte.
+struct Filling {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    size: usize,
+    filled: usize,
+    tensor: Option<FloatTensor>,
+}
+
+impl Filling {
+    fn new(dtype: Dtype, shape: Vec<usize>) -> Result<Self, Error> {
+        let size = bytes_of(&shape, dtype)
+            .ok_or_else(|| Error::exhausted("input.shape", "", "the results do not fit memory"))?;
+        Ok(Self { dtype, shape, size, filled: 0, tensor: None })
+    }
+
+    fn take(&mut self, piece: &Bytes, name: &str) -> Result<(), Error> {
+        let end = self.filled.saturating_add(piece.len());
+        if end > self.size {
+            return Err(Error::unexpected(format_args!(
+                "{name} has at least {end} bytes, expected {}",
+                self.size
+            )));
+        }
+        let tensor = match &mut self.tensor {
+            Some(tensor) => tensor,
+            slot => slot.insert(FloatTensor::zeros(self.dtype, &self.shape)?),
+        };
+        tensor.bytes_mut()[self.filled..end].copy_from_slice(piece);
+        self.filled = end;
+        Ok(())
+    }
+
+    fn take_tensor(&mut self, tensor: proto::Tensor, name: &str) -> Result<(), Error> {
+        let same_shape = tensor.shape.len() == self.shape.len()
+            && tensor.shape.iter().zip(&self.shape).all(|(&a, &b)| usize::try_from(a) == Ok(b));
+        if tensor.dtype() != self.dtype.wire() || !same_shape {
+            return Err(Error::unexpected(format_args!(
+                "{name} is {:?} of shape {:?}, expected {} of shape {:?}",
+                tensor.dtype(),
+                tensor.shape,
+                self.dtype,
+                self.shape
+            )));
+        }
+        match tensor.data {
+            Some(proto::tensor::Data::Raw(raw)) => self.take(&raw, name),
+            None => Ok(()), // Of a tensor without elements; else finish() finds it short.
+            Some(_) => Err(Error::unexpected(format_args!("{name} is not raw bytes"))),
+        }
+    }
+
+    fn finish(self, name: &str) -> Result<FloatTensor, Error> {
+        if self.filled != self.size {
+            return Err(Error::unexpected(format_args!(
+                "{name} is cut short: {} bytes, expected {}",
+                self.filled, self.size
+            )));
+        }
+        match self.tensor {
+            Some(tensor) => Ok(tensor),
+            None => FloatTensor::zeros(self.dtype, &self.shape),
+        }
+    }
+}
+
+fn not_asked(name: &str) -> Error {
+    Error::unexpected(format_args!("{name} was not asked for"))
+}
+
+/// The shape of the positions; `None` where the input has no class axis or no classes.
+fn positions(body: &Body<'_>) -> Option<Vec<usize>> {
+    let mut shape = body.input.shape.clone();
+    let axis = match body.class_axis {
+        None => usize::from(shape.len() > 1),
+        Some(axis) if axis < 0 => shape.len().checked_sub(axis.unsigned_abs() as usize)?,
+        Some(axis) => usize::try_from(axis).ok()?,
+    };
+    let valid = axis < shape.len() && shape.remove(axis) > 0;
+    valid.then_some(shape)
+}
