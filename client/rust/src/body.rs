@@ -6,7 +6,7 @@ use crate::element::Dtype;
 use crate::error::Error;
 use crate::options::{EmptyMean, Progress, Reduction, Transport};
 use crate::proto;
-use crate::tensor_ref::Operand;
+use crate::tensor_ref::{Data, Operand};
 
 /// Which loss.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +62,20 @@ impl<'a> Body<'a> {
     /// server.
     pub(crate) fn check(&self) -> Result<(), Error> {
         self.input.check("input")?;
+        self.check_companions()
+    }
+
+    /// As check(), for an input whose bytes come later. Gives their number.
+    pub(crate) fn check_announced(&self) -> Result<usize, Error> {
+        if !matches!(self.input.data, Data::Announced) {
+            let words = "expected TensorRef::announced, since its bytes come from the stream";
+            return Err(Error::invalid("input", "", words));
+        }
+        self.check_companions()?;
+        self.input.expected("input")
+    }
+
+    fn check_companions(&self) -> Result<(), Error> {
         self.target.check("target")?;
         self.weight.iter().try_for_each(|weight| weight.check("weight"))?;
         self.grad_output.iter().try_for_each(|gradient| gradient.check("grad_output"))
@@ -128,32 +142,28 @@ impl<'a> Body<'a> {
 impl Operand<'_> {
     fn check(&self, name: &str) -> Result<(), Error> {
         let size = self.dtype.size();
-        let expected = bytes_of(&self.shape, self.dtype);
-        if expected == Some(self.data.len()) {
+        let (expected, got) = (self.expected(name)?, self.data.len());
+        if matches!(self.data, Data::Announced) {
+            let words = "its bytes were announced; evaluate_stream takes those of the input";
+            return Err(Error::invalid(name, "", words));
+        }
+        if expected == got {
             return Ok(());
         }
-        let got = self.data.len();
-        let of = format!("{:?} of {}", self.shape, self.dtype);
-        Err(match expected {
-            None => Error::invalid(
-                &format!("{name}.shape"),
-                "SHAPE_OVERFLOW",
-                format_args!("expected a tensor that fits memory, got shape {of}"),
-            ),
-            Some(bytes) if got % size == 0 => Error::invalid(
-                name,
-                "LENGTH_MISMATCH",
-                format_args!(
-                    "expected {} elements for shape {of}, got {}",
-                    bytes / size,
-                    got / size
-                ),
-            ),
-            Some(bytes) => Error::invalid(
-                name,
-                "LENGTH_MISMATCH",
-                format_args!("expected {bytes} bytes for shape {of}, got {got}"),
-            ),
+        let of = format!("shape {:?} of {}", self.shape, self.dtype);
+        let words = if got % size == 0 {
+            format!("expected {} elements for {of}, got {}", expected / size, got / size)
+        } else {
+            format!("expected {expected} bytes for {of}, got {got}")
+        };
+        Err(Error::invalid(name, "LENGTH_MISMATCH", words))
+    }
+
+    /// The bytes that the shape asks for.
+    fn expected(&self, name: &str) -> Result<usize, Error> {
+        bytes_of(&self.shape, self.dtype).ok_or_else(|| {
+            let words = format_args!("expected one that fits memory, got {:?}", self.shape);
+            Error::invalid(&format!("{name}.shape"), "SHAPE_OVERFLOW", words)
         })
     }
 

@@ -65,26 +65,43 @@ impl<'p, 'a> Chunks<'p, 'a> {
     /// A piece of the input, and the same share of its companions.
     fn in_step(&mut self, begin: usize) -> EvaluateStreamRequest {
         let input = &self.body.input.data;
-        let target = (!self.body.has_labels()).then_some(&self.body.target.data);
-        let gradient = self.body.grad_output.as_ref().map(|gradient| &gradient.data);
-        let companions = target.map_or(0, Data::len) + gradient.map_or(0, Data::len);
-        let end = input.len().min(begin.saturating_add(self.step(input.len(), companions)));
-        let part = |data: &Data<'_>| {
-            let gone = if begin == 0 { 0 } else { share(data.len(), begin, input.len()) };
-            data.part(gone..share(data.len(), end, input.len()))
-        };
+        let end = input.len().min(begin.saturating_add(self.step(input.len())));
         self.next = if end < input.len() { Next::Input(end) } else { Next::End };
+        self.with_companions(input.part(begin..end), begin, input.len())
+    }
+
+    /// The message of a piece of the input that begins at a byte of `total`.
+    pub(crate) fn with_companions(
+        &self,
+        input: Bytes,
+        begin: usize,
+        total: usize,
+    ) -> EvaluateStreamRequest {
+        let end = begin.saturating_add(input.len()).min(total);
+        let part = |data: &Data<'_>| {
+            let gone = if begin == 0 { 0 } else { share(data.len(), begin.min(total), total) };
+            data.part(gone..share(data.len(), end, total))
+        };
+        let target = (!self.body.has_labels()).then(|| part(&self.body.target.data));
+        let gradient = self.body.grad_output.as_ref().map(|gradient| part(&gradient.data));
         EvaluateStreamRequest {
-            target: target.map(part).unwrap_or_default(),
-            grad_output: gradient.map(part).unwrap_or_default(),
-            input: input.part(begin..end),
+            target: target.unwrap_or_default(),
+            grad_output: gradient.unwrap_or_default(),
+            input,
             ..Default::default()
         }
     }
 
+    /// True once all that comes before the input has gone.
+    pub(crate) fn is_at_input(&self) -> bool {
+        matches!(self.next, Next::Input(_) | Next::End)
+    }
+
     /// Bytes of input in a message that carries its share of the companions too.
-    fn step(&self, input: usize, companions: usize) -> usize {
-        let total = (input as u128 + companions as u128).max(1);
+    pub(crate) fn step(&self, input: usize) -> usize {
+        let gradient = self.body.grad_output.as_ref().map_or(0, |gradient| gradient.data.len());
+        let target = if self.body.has_labels() { 0 } else { self.body.target.data.len() };
+        let total = (input as u128 + target as u128 + gradient as u128).max(1);
         let step = self.size as u128 * input as u128 / total;
         usize::try_from(step).unwrap_or(usize::MAX).max(1)
     }

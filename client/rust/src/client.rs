@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio_stream::Stream;
+
 use crate::body::Body;
 use crate::builder::Builder;
 use crate::chunks::ALWAYS_FITS;
@@ -13,6 +16,7 @@ use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::info::ServerInfo;
 use crate::options::{Progress, Transport};
+use crate::parts::Parts;
 use crate::problem::Problem;
 use crate::reply::Outputs;
 use crate::summary::{Combined, Summary};
@@ -94,6 +98,22 @@ impl Client {
         let results = many::evaluate(&self.connection, &bodies, self.timeout).await;
         let finish = |outputs: Result<Outputs, Error>| outputs.and_then(Outputs::finish);
         results.into_iter().map(finish).collect()
+    }
+
+    /// Evaluates a problem of any size in bounded memory: its input comes from a stream, and its results
+    /// are a stream.
+    ///
+    /// The problem's input is a [`TensorRef::announced`](crate::TensorRef::announced). `input` gives
+    /// its little-endian bytes in row-major order, cut anywhere. Everything else lies in memory. The
+    /// call begins when the results are polled, is cancelled when they are dropped, and is not made
+    /// again where the connection breaks.
+    pub fn evaluate_stream<'a, T: Float, K>(
+        &self,
+        problem: Problem<'a, T, K>,
+        input: impl Stream<Item = Bytes> + Send + 'a,
+    ) -> Parts<'a> {
+        let deadline = Deadline::after(self.timeout);
+        Parts::new(self.connection.clone(), problem.body, input, deadline)
     }
 
     /// Merges the summaries of shards of one batch exactly, in any order.

@@ -1,6 +1,8 @@
 //! Client of lossd: cross-entropy and NLL losses and their gradients over gRPC, with PyTorch's
 //! semantics.
 
+#![forbid(unsafe_code)]
+
 mod address;
 mod body;
 mod builder;
@@ -15,6 +17,7 @@ mod evaluation;
 mod info;
 mod many;
 mod options;
+mod parts;
 mod problem;
 pub mod proto;
 mod pump;
@@ -40,6 +43,7 @@ pub use error::{Error, Failure};
 pub use evaluation::Evaluation;
 pub use info::{Limits, ServerInfo};
 pub use options::{EmptyMean, Progress, Reduction, Transport};
+pub use parts::{Part, Parts};
 pub use problem::{CrossEntropy, NllLoss, Problem, kind};
 pub use summary::{Combined, Summary};
 pub use tensor::{FloatTensor, Tensor};

@@ -81,7 +81,7 @@ async fn refuse_large(
     }
     let most = connection.most_data(deadline).await?;
     for (body, slot) in bodies.iter().zip(slots) {
-        if body.len() > most {
+        if slot.is_none() && body.len() > most {
             let words = format!(
                 "{} bytes with all that belongs to it, expected at most {most} in evaluate_many; \
                  evaluate takes any size",

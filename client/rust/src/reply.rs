@@ -65,21 +65,42 @@ impl Outputs {
         self.fillings.iter().flatten().map(|filling| filling.filled).sum()
     }
 
+    /// Counts the bytes of a stream's reply, which its caller keeps.
+    pub(crate) fn count(&mut self, reply: &proto::EvaluateStreamResponse) -> Result<(), Error> {
+        self.each(reply, Filling::count)
+    }
+
+    /// Holds the counted bytes to those that were expected, once the call has ended with OK.
+    pub(crate) fn check_counts(&self) -> Result<(), Error> {
+        for (filling, name) in self.fillings.iter().zip(NAMES) {
+            filling.as_ref().map_or(Ok(()), |filling| filling.check(name))?;
+        }
+        self.check_summary()
+    }
+
     /// Copies the bytes of a stream's reply to their places.
-    pub(crate) fn take(&mut self, reply: proto::EvaluateStreamResponse) -> Result<(), Error> {
+    pub(crate) fn take(&mut self, reply: &proto::EvaluateStreamResponse) -> Result<(), Error> {
+        self.each(reply, Filling::take)
+    }
+
+    fn each(
+        &mut self,
+        reply: &proto::EvaluateStreamResponse,
+        step: impl Fn(&mut Filling, &Bytes, &str) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         if self.summary.is_some() {
             return Err(Error::unexpected("something follows the summary"));
         }
-        let proto::EvaluateStreamResponse { loss, log_sum_exp, grad_weight, .. } = &reply;
+        let proto::EvaluateStreamResponse { loss, log_sum_exp, grad_weight, .. } = reply;
         let pieces = [loss, log_sum_exp, grad_weight, &reply.grad_target, &reply.grad_input];
         for (at, piece) in pieces.into_iter().enumerate() {
             match &mut self.fillings[at] {
                 _ if piece.is_empty() => {}
-                Some(filling) => filling.take(piece, NAMES[at])?,
+                Some(filling) => step(filling, piece, NAMES[at])?,
                 None => return Err(not_asked(NAMES[at])),
             }
         }
-        self.summary = reply.summary;
+        self.summary.clone_from(&reply.summary);
         Ok(())
     }
 
@@ -103,10 +124,8 @@ impl Outputs {
 
     /// The result, once the call has ended with OK.
     pub(crate) fn finish<T: Float>(mut self) -> Result<Evaluation<T>, Error> {
-        let summary = self.summary.take().ok_or_else(|| Error::unexpected("summary is missing"))?;
-        if summary.positions != self.positions || summary.dtype() != self.dtype {
-            return Err(Error::unexpected("summary is of another problem"));
-        }
+        self.check_summary()?;
+        let summary = self.summary.take().unwrap_or_default();
         let loss = self.typed::<T::Loss>(LOSS)?;
         Ok(Evaluation {
             loss: loss.ok_or_else(|| Error::unexpected("loss is missing"))?,
@@ -116,6 +135,14 @@ impl Outputs {
             log_sum_exp: self.typed::<T::Loss>(LOG_SUM_EXP)?,
             summary: summary.into(),
         })
+    }
+
+    fn check_summary(&self) -> Result<(), Error> {
+        match &self.summary {
+            None => Err(Error::unexpected("summary is missing")),
+            Some(it) if it.positions == self.positions && it.dtype() == self.dtype => Ok(()),
+            Some(_) => Err(Error::unexpected("summary is of another problem")),
+        }
     }
 
     fn whole(&mut self, at: usize) -> Result<Option<FloatTensor>, Error> {
@@ -145,7 +172,7 @@ impl Filling {
         Ok(Self { dtype, shape, size, filled: 0, tensor: None })
     }
 
-    fn take(&mut self, piece: &Bytes, name: &str) -> Result<(), Error> {
+    fn count(&mut self, piece: &Bytes, name: &str) -> Result<(), Error> {
         let end = self.filled.saturating_add(piece.len());
         if end > self.size {
             return Err(Error::unexpected(format_args!(
@@ -153,12 +180,18 @@ impl Filling {
                 self.size
             )));
         }
+        self.filled = end;
+        Ok(())
+    }
+
+    fn take(&mut self, piece: &Bytes, name: &str) -> Result<(), Error> {
+        let begin = self.filled;
+        self.count(piece, name)?;
         let tensor = match &mut self.tensor {
             Some(tensor) => tensor,
             slot => slot.insert(FloatTensor::zeros(self.dtype, &self.shape)?),
         };
-        tensor.bytes_mut()[self.filled..end].copy_from_slice(piece);
-        self.filled = end;
+        tensor.bytes_mut()[begin..self.filled].copy_from_slice(piece);
         Ok(())
     }
 
@@ -181,13 +214,16 @@ impl Filling {
         }
     }
 
-    fn finish(self, name: &str) -> Result<FloatTensor, Error> {
-        if self.filled != self.size {
-            return Err(Error::unexpected(format_args!(
-                "{name} is cut short: {} bytes, expected {}",
-                self.filled, self.size
-            )));
+    fn check(&self, name: &str) -> Result<(), Error> {
+        if self.filled == self.size {
+            return Ok(());
         }
+        let (filled, size) = (self.filled, self.size);
+        Err(Error::unexpected(format_args!("{name} is cut short: {filled} bytes, expected {size}")))
+    }
+
+    fn finish(self, name: &str) -> Result<FloatTensor, Error> {
+        self.check(name)?;
         match self.tensor {
             Some(tensor) => Ok(tensor),
             None => FloatTensor::zeros(self.dtype, &self.shape),

@@ -10,6 +10,7 @@ use crate::connection::Connection;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::options::Progress;
+use crate::proto::EvaluateStreamRequest;
 use crate::pump::pump;
 use crate::reply::Outputs;
 use crate::retry::Retry;
@@ -45,19 +46,16 @@ async fn attempt(
     let (sender, receiver) = mpsc::channel(WAITING);
     let mut outputs = Outputs::new(body);
     let to_receive = outputs.as_ref().map_or(0, Outputs::size);
-    let meter =
-        Meter { body, to_receive, sent: AtomicUsize::new(0), received: AtomicUsize::new(0) };
+    let meter = Meter::new(body, body.len(), to_receive);
     // Owns the sender: the client has half-closed when it ends.
     let write = async {
         let sender = sender;
         for message in Chunks::new(body, size) {
-            let bytes = message.target.len() + message.grad_output.len() + message.weight.len();
-            let bytes = bytes + message.input.len();
-            let header = message.header.is_some();
+            let bytes = meter.bytes_of(&message);
             if sender.send(message).await.is_err() {
                 return; // The call has ended; the reader knows why.
             }
-            meter.sent(bytes + if header { weight_inside(body) } else { 0 });
+            meter.sent(bytes);
         }
     };
     let read = async {
@@ -67,7 +65,7 @@ async fn attempt(
         {
             // Held back till now: where the shape was at fault, the server says it better.
             let outputs = outputs.as_mut().map_err(|error| error.clone())?;
-            outputs.take(reply)?;
+            outputs.take(&reply)?;
             meter.received(outputs.filled());
         }
         Ok::<(), Error>(())
@@ -76,26 +74,35 @@ async fn attempt(
     outputs
 }
 
-fn weight_inside(body: &Body<'_>) -> usize {
-    let size = body.weight.as_ref().map_or(0, |weight| weight.data.len());
-    if size <= ALWAYS_FITS { size } else { 0 }
-}
-
 /// Tells the caller how far the call is.
-struct Meter<'p, 'a> {
+pub(crate) struct Meter<'p, 'a> {
     body: &'p Body<'a>,
+    to_send: usize,
     to_receive: usize,
     sent: AtomicUsize,
     received: AtomicUsize,
 }
 
-impl Meter<'_, '_> {
-    fn sent(&self, bytes: usize) {
+impl<'p, 'a> Meter<'p, 'a> {
+    pub(crate) fn new(body: &'p Body<'a>, to_send: usize, to_receive: usize) -> Self {
+        Self { body, to_send, to_receive, sent: 0.into(), received: 0.into() }
+    }
+
+    /// Bytes of tensors in a message.
+    pub(crate) fn bytes_of(&self, message: &EvaluateStreamRequest) -> usize {
+        let weight = self.body.weight.as_ref().map_or(0, |weight| weight.data.len());
+        let inside = message.header.is_some() && weight <= ALWAYS_FITS;
+        let EvaluateStreamRequest { target, grad_output, weight: piece, input, .. } = message;
+        let pieces = target.len() + grad_output.len() + piece.len() + input.len();
+        pieces + if inside { weight } else { 0 }
+    }
+
+    pub(crate) fn sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes, Relaxed);
         self.report();
     }
 
-    fn received(&self, bytes: usize) {
+    pub(crate) fn received(&self, bytes: usize) {
         self.received.store(bytes, Relaxed);
         self.report();
     }
@@ -104,7 +111,7 @@ impl Meter<'_, '_> {
         if let Some(report) = &self.body.progress {
             report(Progress {
                 sent: self.sent.load(Relaxed) as u64,
-                to_send: self.body.len() as u64,
+                to_send: self.to_send as u64,
                 received: self.received.load(Relaxed) as u64,
                 to_receive: self.to_receive as u64,
             });

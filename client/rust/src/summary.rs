@@ -11,7 +11,8 @@ use crate::{proto, sums};
 /// one to the process that does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
-    proto: proto::Summary,
+    // In a box: it is large beside all that it is moved with.
+    proto: Box<proto::Summary>,
 }
 
 impl Summary {
@@ -71,7 +72,7 @@ impl Summary {
     /// [`Error::Invalid`] where the bytes are no such message.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         match proto::Summary::decode(bytes) {
-            Ok(proto) => Ok(Self { proto }),
+            Ok(proto) => Ok(proto.into()),
             Err(error) => Err(Error::invalid("summary", "MALFORMED_MESSAGE", error)),
         }
     }
@@ -84,13 +85,13 @@ impl Summary {
 
 impl From<proto::Summary> for Summary {
     fn from(proto: proto::Summary) -> Self {
-        Self { proto }
+        Self { proto: Box::new(proto) }
     }
 }
 
 impl From<Summary> for proto::Summary {
     fn from(summary: Summary) -> Self {
-        summary.proto
+        *summary.proto
     }
 }
 

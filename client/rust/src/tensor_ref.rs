@@ -44,6 +44,11 @@ impl<'a, T: Element> TensorRef<'a, T> {
         TensorRef::of(Data::Shared(data.into()), shape)
     }
 
+    /// A tensor whose bytes come later, by [`Client::evaluate_stream`](crate::Client::evaluate_stream).
+    pub fn announced(shape: impl AsRef<[usize]>) -> TensorRef<'static, T> {
+        TensorRef::of(Data::Announced, shape)
+    }
+
     fn of(data: Data<'_>, shape: impl AsRef<[usize]>) -> TensorRef<'_, T> {
         let shape = shape.as_ref().to_vec();
         TensorRef { operand: Operand { dtype: T::DTYPE, shape, data }, element: PhantomData }
@@ -156,11 +161,14 @@ impl<'a, T: Element> From<TensorRef<'a, T>> for Operand<'a> {
 pub(crate) enum Data<'a> {
     Lent(&'a [u8]),
     Shared(Bytes),
+    /// They come later.
+    Announced,
 }
 
 impl Data<'_> {
     pub(crate) fn len(&self) -> usize {
         match self {
+            Self::Announced => 0,
             Self::Lent(bytes) => bytes.len(),
             Self::Shared(bytes) => bytes.len(),
         }
@@ -171,6 +179,7 @@ impl Data<'_> {
         match self {
             Self::Lent(bytes) => Bytes::copy_from_slice(&bytes[range]),
             Self::Shared(bytes) => bytes.slice(range),
+            Self::Announced => Bytes::new(),
         }
     }
 

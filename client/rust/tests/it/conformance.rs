@@ -2,7 +2,7 @@
 //!
 //! LOSSD_RESULTS names the file for the hashes that are compared between languages.
 
-use std::fmt::Write as _;
+use std::sync::Arc;
 
 use half::{bf16, f16};
 use lossd_client::{
@@ -24,26 +24,36 @@ const WAYS: [&str; 3] = ["unary", "stream", "many"];
 async fn every_vector_by_every_way() {
     let server = Server::start();
     let (tcp, unix) = (server.client().await, Client::connect(server.unix()).await.unwrap());
-    let mut results = String::new();
     let mut counts = [0; 2];
+    let mut runs = Vec::new();
     for case in vectors() {
         counts[usize::from(is_nll(&case))] += 1;
+        let case = Arc::new(case);
         for way in WAYS {
             let client = if way == "unary" { &unix } else { &tcp };
-            let hash = match text(&case["dtype"]) {
-                "float32" => run::<f32>(client, &case, way).await,
-                "float64" => run::<f64>(client, &case, way).await,
-                "float16" => run::<f16>(client, &case, way).await,
-                "bfloat16" => run::<bf16>(client, &case, way).await,
-                other => panic!("dtype {other}"),
-            };
-            writeln!(results, "{} {way} {hash}", text(&case["name"])).unwrap();
+            runs.push(tokio::spawn(line(client.clone(), case.clone(), way)));
         }
+    }
+    let mut results = String::new();
+    for run in runs {
+        results += &run.await.unwrap();
     }
     assert!(counts[0] >= 600 && counts[1] >= 100, "the vectors are there: {counts:?}");
     if let Ok(path) = std::env::var("LOSSD_RESULTS") {
         std::fs::write(path, results).unwrap();
     }
+}
+
+/// A line of the results.
+async fn line(client: Client, case: Arc<Value>, way: &str) -> String {
+    let hash = match text(&case["dtype"]) {
+        "float32" => run::<f32>(&client, &case, way).await,
+        "float64" => run::<f64>(&client, &case, way).await,
+        "float16" => run::<f16>(&client, &case, way).await,
+        "bfloat16" => run::<bf16>(&client, &case, way).await,
+        other => panic!("dtype {other}"),
+    };
+    format!("{} {way} {hash}\n", text(&case["name"]))
 }
 
 #[tokio::test]

@@ -2,6 +2,18 @@
 //!
 //! LOSSD_BIN names the folder of the program lossd.
 
+mod arguments;
+mod arrays;
+mod calls;
 mod conformance;
+mod deadlines;
+mod false_server;
+mod many;
+mod network;
+mod parts;
+mod replies;
+mod retries;
 mod server;
+mod tls;
 mod vectors;
+mod version;
