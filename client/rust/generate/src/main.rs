@@ -11,10 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let output = PathBuf::from(std::env::args_os().nth(1).ok_or("usage: lossd-generate DIR")?);
     let crate_root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let root = crate_root.join("../..").canonicalize()?;
-    let messages = configure()
-        .build_server(false)
-        .bytes(".")
-        .extern_path(STATUS.0, STATUS.1);
+    let messages = configure().build_server(false).bytes(".").extern_path(STATUS.0, STATUS.1);
     write(messages, &root, &output.join("src/generated"))?;
     // Only tests serve. They take the messages from the crate itself.
     let server = configure()
@@ -29,9 +26,6 @@ fn write(builder: Builder, root: &Path, directory: &Path) -> Result<(), Box<dyn 
     let protos = ["tensor", "criterion", "service"]
         .map(|name| root.join(format!("proto/lossd/v1/{name}.proto")));
     let includes = [root.join("proto"), root.join("third_party/googleapis")];
-    builder
-        .emit_rerun_if_changed(false)
-        .out_dir(directory)
-        .compile_protos(&protos, &includes)?;
+    builder.emit_rerun_if_changed(false).out_dir(directory).compile_protos(&protos, &includes)?;
     Ok(())
 }

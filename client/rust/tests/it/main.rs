@@ -11,6 +11,7 @@ mod false_server;
 mod many;
 mod network;
 mod parts;
+mod readme;
 mod replies;
 mod retries;
 mod server;

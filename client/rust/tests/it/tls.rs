@@ -46,27 +46,14 @@ fn serve(directory: &Path) -> u16 {
     port
 }
 
-/// As README.md shows it; the next test compares.
+/// As README.md shows it.
 async fn connect(address: &str, folder: &Path) -> Result<Client, Error> {
     let read = |name: &str| std::fs::read(folder.join(name)).expect("a file of PEM");
-    // README begins
     let tls = Tls::new()
         .roots(read("server.pem")) // The system's authorities unless given.
         .identity(read("client.pem"), read("client.key")); // Where the server asks for one.
     let client = Client::builder(address).tls(tls).token("secret").connect().await?;
-    // README ends
     Ok(client)
-}
-
-#[test]
-fn readme_shows_what_is_tested() {
-    let code = include_str!("tls.rs");
-    let code =
-        code.split("// README begins").nth(1).unwrap().split("// README ends").next().unwrap();
-    let readme = include_str!("../../README.md");
-    for line in code.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        assert!(readme.contains(line), "README.md does not show: {line}");
-    }
 }
 
 #[tokio::test]
