@@ -2,9 +2,9 @@
 # Tests client/node: format, lint, types, whether the generated code is up to date, the tests against a real
 # server with the examples and the conformance vectors, and the package as it would be published. Quiet
 # when all is well. RESULTS gets a line for each vector and way, with a hash of the results' bytes.
-#   tests/clients/node.sh BIN RESULTS
+#   tests/client/node.sh BIN RESULTS
 set -euo pipefail
-[ $# -eq 2 ] || { echo "usage: tests/clients/node.sh BIN RESULTS" >&2; exit 2; }
+[ $# -eq 2 ] || { echo "usage: tests/client/node.sh BIN RESULTS" >&2; exit 2; }
 bin=$(cd "$1" && pwd)
 results=$(cd "$(dirname "$2")" && pwd)/$(basename "$2")
 cd "$(dirname "$0")/../.."

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # The Rust client: its format and lints, its generated code held to proto/, unit tests, tests against a
 # real server and against false ones, documentation tests, examples, and the conformance vectors.
-#   tests/clients/rust.sh BIN RESULTS
+#   tests/client/rust.sh BIN RESULTS
 # BIN: the folder of lossd. RESULTS: a file to write, a line "NAME WAY SHA256" for each vector and way.
 # Outputs of builds are kept in build/clients/rust.
 set -euo pipefail
 shopt -s inherit_errexit
-[ $# -eq 2 ] || { echo "usage: tests/clients/rust.sh BIN RESULTS" >&2; exit 2; }
+[ $# -eq 2 ] || { echo "usage: tests/client/rust.sh BIN RESULTS" >&2; exit 2; }
 bin=$(realpath "$1")
 results=$(realpath -m "$2")
 cd "$(dirname "$0")/../.."

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The Go client: its stubs are those of the protos, it is formatted and linted, and its tests, examples and the
 # conformance vectors pass against a real server, with the race detector where there is a C compiler.
-#   tests/clients/go.sh DIRECTORY_OF_LOSSD RESULTS
+#   tests/client/go.sh DIRECTORY_OF_LOSSD RESULTS
 # RESULTS: a file for one line for each vector and way: NAME WAY SHA256.
 # Uses the machine's Go where it is new enough, else one from PyPI in build/clients/go. Needs protoc or apt-get.
 set -euo pipefail
