@@ -1,7 +1,7 @@
 package dev.lossd.client;
 
-import dev.lossd.v1.CrossEntropy;
 import dev.lossd.v1.Criterion;
+import dev.lossd.v1.CrossEntropy;
 
 /** A problem of cross-entropy, as torch.nn.functional.cross_entropy takes it. */
 public final class CrossEntropyRequest extends LossRequest {
@@ -15,9 +15,10 @@ public final class CrossEntropyRequest extends LossRequest {
   /**
    * Begins a problem.
    *
-   * @param input logits (C), (N, C) or (N, C, d1, ..., dK), of float32, float64, float16 or bfloat16
-   * @param target class indices of any integer type, of the input's shape without its class axis; or
-   *     probabilities of the input's shape, and of its type or float32 beside a half
+   * @param input logits (C), (N, C) or (N, C, d1, ..., dK), of float32, float64, float16 or
+   *     bfloat16
+   * @param target class indices of any integer type, of the input's shape without its class axis;
+   *     or probabilities of the input's shape, and of its type or float32 beside a half
    * @return a builder
    */
   public static Builder builder(Tensor input, Tensor target) {

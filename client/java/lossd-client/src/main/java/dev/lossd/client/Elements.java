@@ -112,8 +112,9 @@ final class Elements {
       size = fraction == 0 ? Double.POSITIVE_INFINITY : Double.NaN;
     } else {
       // Subnormals have the least exponent and no hidden bit.
-      size = Math.scalb((double) (exponent == 0 ? fraction : fraction | 0x400),
-          Math.max(exponent, 1) - 25);
+      size =
+          Math.scalb(
+              (double) (exponent == 0 ? fraction : fraction | 0x400), Math.max(exponent, 1) - 25);
     }
     return bits < 0 ? -size : size;
   }

@@ -48,8 +48,7 @@ final class Errors {
     if (connection.endedCalls()) {
       return LossdException.cancelled("the client was closed", error);
     }
-    boolean known =
-        error instanceof StatusRuntimeException || error instanceof StatusException;
+    boolean known = error instanceof StatusRuntimeException || error instanceof StatusException;
     Status status = known ? Status.fromThrowable(error) : Status.UNKNOWN.withCause(error);
     return new Errors().read(error).exception(status, connection, error);
   }

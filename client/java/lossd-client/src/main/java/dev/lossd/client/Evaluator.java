@@ -104,15 +104,13 @@ final class Evaluator {
     if (request.transport == Transport.UNARY || (request.transport == Transport.AUTO && fits)) {
       return unary(request, deadline);
     }
-    return StreamCall.start(
-        request, Math.min(request.chunkBytes, mostData), connection, deadline);
+    return StreamCall.start(request, Math.min(request.chunkBytes, mostData), connection, deadline);
   }
 
   private CallFuture<LossResult> unary(LossRequest request, Deadline deadline) {
     CallFuture<LossResult> future = new CallFuture<>();
     CallFuture<EvaluateResponse> call =
-        connection.unary(
-            LossServiceGrpc.getEvaluateMethod(), Messages.whole(request), deadline);
+        connection.unary(LossServiceGrpc.getEvaluateMethod(), Messages.whole(request), deadline);
     future.onCancel(() -> call.cancel(true));
     call.whenComplete(
         (response, error) -> {

@@ -48,7 +48,9 @@ public abstract class LossRequest {
 
   /** Bytes of all operands. */
   final long byteSize() {
-    return input.data().size() + target.data().size() + (weight == null ? 0 : weight.data().size())
+    return input.data().size()
+        + target.data().size()
+        + (weight == null ? 0 : weight.data().size())
         + (gradOutput == null ? 0 : gradOutput.data().size());
   }
 
@@ -92,7 +94,9 @@ public abstract class LossRequest {
       return self();
     }
 
-    /** Axis of the classes, negative from the end. Default 1, or 0 for an input of one dimension. */
+    /**
+     * Axis of the classes, negative from the end. Default 1, or 0 for an input of one dimension.
+     */
     public B classAxis(int classAxis) {
       this.classAxis = classAxis;
       return self();
@@ -116,7 +120,9 @@ public abstract class LossRequest {
       return self();
     }
 
-    /** The incoming gradient: of the loss's shape, and the input's type or float32 beside a half. */
+    /**
+     * The incoming gradient: of the loss's shape, and the input's type or float32 beside a half.
+     */
     public B gradOutput(Tensor gradOutput) {
       this.gradOutput = Objects.requireNonNull(gradOutput, "gradOutput");
       return self();

@@ -19,8 +19,8 @@ import java.util.concurrent.CompletableFuture;
 /**
  * A client of a lossd server. Safe for use from several threads.
  *
- * <p>Blocking calls throw a {@link LossdException} where they fail, and end with code CANCELLED when
- * their thread is interrupted. Futures of the asynchronous ones complete with a {@link
+ * <p>Blocking calls throw a {@link LossdException} where they fail, and end with code CANCELLED
+ * when their thread is interrupted. Futures of the asynchronous ones complete with a {@link
  * LossdException}; {@code cancel(true)} on such a future ends the call. A gRPC {@code Context} in
  * force, its deadline and its cancellation, holds for either. Functions that depend on a future run
  * in threads of gRPC, which they must not block.

@@ -131,8 +131,7 @@ public final class LossdClientBuilder {
       Metadata headers = new Metadata();
       headers.put(AUTHORIZATION, "Bearer " + token);
       withToken =
-          ClientInterceptors.intercept(
-              channel, MetadataUtils.newAttachHeadersInterceptor(headers));
+          ClientInterceptors.intercept(channel, MetadataUtils.newAttachHeadersInterceptor(headers));
     }
     Connection connection = new Connection(channel, withToken, given == null, address);
     return new LossdClient(new Evaluator(connection, timeout));

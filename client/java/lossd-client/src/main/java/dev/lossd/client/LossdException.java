@@ -58,8 +58,7 @@ public final class LossdException extends RuntimeException {
 
   /** A call that was stopped on this side. */
   static LossdException cancelled(String words, Throwable cause) {
-    return new LossdException(
-        Status.Code.CANCELLED, "", "", null, "CANCELLED: " + words, cause);
+    return new LossdException(Status.Code.CANCELLED, "", "", null, "CANCELLED: " + words, cause);
   }
 
   /** A call for which no time was left. */
@@ -90,8 +89,8 @@ public final class LossdException extends RuntimeException {
 
   /**
    * Returns the path of the field at fault, in the names of the .proto files, such as {@code
-   * input.shape}, {@code target[17]} or {@code criterion.cross_entropy.label_smoothing}. It does not
-   * depend on how the problem travelled.
+   * input.shape}, {@code target[17]} or {@code criterion.cross_entropy.label_smoothing}. It does
+   * not depend on how the problem travelled.
    *
    * @return the path; empty where no field is at fault
    */

@@ -172,8 +172,7 @@ final class ManyExchange {
 
   /** Does something after the pause that an error asks for. */
   private void later(int made, LossdException error, Runnable action) {
-    CompletableFuture.delayedExecutor(
-            Retrying.pause(made, error).toNanos(), TimeUnit.NANOSECONDS)
+    CompletableFuture.delayedExecutor(Retrying.pause(made, error).toNanos(), TimeUnit.NANOSECONDS)
         .execute(
             () -> {
               try {

@@ -13,7 +13,8 @@ import java.util.concurrent.TimeUnit;
  * several threads.
  *
  * <p>A problem that fails does not end the stream. A stream that breaks is opened again, and what
- * has no answer yet is sent again. Problems of more than 60 KiB are evaluated by calls of their own.
+ * has no answer yet is sent again. Problems of more than 60 KiB are evaluated by calls of their
+ * own.
  */
 public final class ManyStream implements AutoCloseable {
   // The server takes 256 problems before it waits for answers to leave; twice as many keep it busy.
@@ -32,8 +33,8 @@ public final class ManyStream implements AutoCloseable {
   }
 
   /**
-   * Sends a problem. While 512 problems have no answer this waits, unless a function that depends on
-   * another problem's future calls it.
+   * Sends a problem. While 512 problems have no answer this waits, unless a function that depends
+   * on another problem's future calls it.
    *
    * @param request the problem
    * @return the result to come

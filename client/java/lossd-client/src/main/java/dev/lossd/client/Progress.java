@@ -52,7 +52,13 @@ public final class Progress {
 
   @Override
   public String toString() {
-    return "sent " + sentBytes + "/" + bytesToSend + ", received " + receivedBytes + "/"
+    return "sent "
+        + sentBytes
+        + "/"
+        + bytesToSend
+        + ", received "
+        + receivedBytes
+        + "/"
         + bytesToReceive;
   }
 }

@@ -71,7 +71,12 @@ final class Replies {
     if (type != spec.type || !Arrays.equals(shape, spec.shape)) {
       String was = type == null ? "of no known type" : type.toString();
       throw LossdException.unexpected(
-          name + " is " + was + Arrays.toString(shape) + ", expected " + spec.type
+          name
+              + " is "
+              + was
+              + Arrays.toString(shape)
+              + ", expected "
+              + spec.type
               + Arrays.toString(spec.shape));
     }
     if (got.getRaw().size() != spec.bytes) {

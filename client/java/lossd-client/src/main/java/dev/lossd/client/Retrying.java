@@ -56,10 +56,7 @@ final class Retrying<T> extends CallFuture<T> {
     double factor = ThreadLocalRandom.current().nextDouble(0.8, 1.2);
     double millis = FIRST_PAUSE_MILLIS * Math.pow(GROWTH, made - 1) * factor;
     Duration own = Duration.ofNanos((long) (millis * 1e6));
-    return error
-        .getRetryAfter()
-        .filter(asked -> asked.compareTo(own) > 0)
-        .orElse(own);
+    return error.getRetryAfter().filter(asked -> asked.compareTo(own) > 0).orElse(own);
   }
 
   private void run() {
@@ -94,8 +91,7 @@ final class Retrying<T> extends CallFuture<T> {
       return;
     }
     Duration pause = pause(made, error);
-    if (deadline != null
-        && deadline.timeRemaining(TimeUnit.NANOSECONDS) <= pause.toNanos()) {
+    if (deadline != null && deadline.timeRemaining(TimeUnit.NANOSECONDS) <= pause.toNanos()) {
       completeExceptionally(error);
       return;
     }

@@ -16,7 +16,9 @@ final class Shapes {
     for (long size : shape) {
       if (size < 0) {
         throw LossdException.invalid(
-            "shape", "SIZE_NEGATIVE", "expected sizes of at least 0, got " + Arrays.toString(shape));
+            "shape",
+            "SIZE_NEGATIVE",
+            "expected sizes of at least 0, got " + Arrays.toString(shape));
       }
       // A size of 0 anywhere makes it 0, whatever the others are.
       count = size == 0 || count == 0 ? 0 : multiply(count, size);

@@ -7,8 +7,9 @@ import java.util.Iterator;
 import java.util.NoSuchElementException;
 
 /**
- * The messages of EvaluateStream for one problem, in an order that every server accepts: the header,
- * a large weight, class indices, then the input with the companions that go along with it in step.
+ * The messages of EvaluateStream for one problem, in an order that every server accepts: the
+ * header, a large weight, class indices, then the input with the companions that go along with it
+ * in step.
  */
 final class StreamMessages implements Iterator<EvaluateStreamRequest> {
   static final int CHUNK_BYTES = 1 << 20;
@@ -38,8 +39,7 @@ final class StreamMessages implements Iterator<EvaluateStreamRequest> {
     this.request = request;
     chunk = chunkBytes;
     boolean soft = request.target.getDataType().isFloating();
-    boolean outside =
-        request.weight != null && request.weight.data().size() > Limits.ALWAYS_FITS;
+    boolean outside = request.weight != null && request.weight.data().size() > Limits.ALWAYS_FITS;
     TensorData none = TensorData.allocate(0);
     weight = outside ? request.weight.data() : none;
     labels = soft ? none : request.target.data();

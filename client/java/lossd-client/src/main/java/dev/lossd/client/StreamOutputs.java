@@ -73,8 +73,7 @@ final class StreamOutputs {
     long begin = filled.getOrDefault(output, 0L);
     long end = begin + piece.size();
     if (end > room) {
-      throw LossdException.unexpected(
-          output + " has at least " + end + " bytes, expected " + room);
+      throw LossdException.unexpected(output + " has at least " + end + " bytes, expected " + room);
     }
     // Made with its first byte: a problem that the server refuses costs no memory.
     data.computeIfAbsent(output, unused -> TensorData.allocate(room)).put(begin, piece);

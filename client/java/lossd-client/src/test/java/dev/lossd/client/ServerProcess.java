@@ -1,6 +1,7 @@
 package dev.lossd.client;
 
 import java.io.BufferedReader;
+import java.io.File;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
@@ -43,9 +44,9 @@ final class ServerProcess implements AutoCloseable {
     command.addAll(List.of(flags));
     Process process =
         new ProcessBuilder(command).redirectOutput(ProcessBuilder.Redirect.DISCARD).start();
+    Runtime.getRuntime().addShutdownHook(new Thread(process::destroyForcibly));
     BufferedReader log =
-        new BufferedReader(
-            new InputStreamReader(process.getErrorStream(), StandardCharsets.UTF_8));
+        new BufferedReader(new InputStreamReader(process.getErrorStream(), StandardCharsets.UTF_8));
     StringBuilder seen = new StringBuilder();
     for (String line = log.readLine(); line != null; line = log.readLine()) {
       Matcher found = LISTEN.matcher(line);
@@ -89,7 +90,10 @@ final class ServerProcess implements AutoCloseable {
       kill();
       Thread.currentThread().interrupt();
     }
-    Files.deleteIfExists(directory.resolve("s"));
+    // One that was killed leaves its socket and its lock.
+    for (File file : directory.toFile().listFiles()) {
+      Files.delete(file.toPath());
+    }
     Files.delete(directory);
   }
 }

@@ -99,9 +99,7 @@ final class Vector {
   private long[] positions() {
     long[] shape = shape(json);
     int axis =
-        json.has("class_axis")
-            ? json.get("class_axis").getAsInt()
-            : Math.min(1, shape.length - 1);
+        json.has("class_axis") ? json.get("class_axis").getAsInt() : Math.min(1, shape.length - 1);
     return Shapes.without(shape, axis < 0 ? axis + shape.length : axis);
   }
 
