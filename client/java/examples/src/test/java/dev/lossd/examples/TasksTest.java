@@ -9,8 +9,10 @@ import dev.lossd.client.LossdClient;
 import dev.lossd.client.LossdException;
 import dev.lossd.client.Tensor;
 import java.io.BufferedReader;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStreamReader;
+import java.io.PrintStream;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
@@ -50,7 +52,15 @@ class TasksTest {
 
   @Test
   void theWorkedExample() {
-    assertEquals(1.4502885f, (float) WorkedExample.loss(address));
+    PrintStream before = System.out;
+    ByteArrayOutputStream printed = new ByteArrayOutputStream();
+    System.setOut(new PrintStream(printed, true, StandardCharsets.UTF_8));
+    try {
+      WorkedExample.main(new String[] {address});
+    } finally {
+      System.setOut(before);
+    }
+    assertEquals("loss 1.4502885", printed.toString(StandardCharsets.UTF_8).strip());
   }
 
   @Test

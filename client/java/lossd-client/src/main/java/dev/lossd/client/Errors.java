@@ -73,7 +73,7 @@ final class Errors {
     if (reason.isEmpty() && OF_TRANSPORT.contains(code)) {
       words = connection.address() + ": " + words;
     }
-    if (code == Status.Code.UNIMPLEMENTED) {
+    if (code == Status.Code.UNIMPLEMENTED || words.contains("http2 exception")) {
       words += "; is it a lossd server that answers at this address?";
     }
     if (code == Status.Code.RESOURCE_EXHAUSTED && words.contains("larger than max")) {

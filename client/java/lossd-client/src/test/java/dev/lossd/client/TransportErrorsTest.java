@@ -43,11 +43,11 @@ class TransportErrorsTest {
     return calls;
   }
 
-  private static void everyCallFails(String address, Status.Code code, String words) {
+  private static void everyCallFails(String address, String words, Status.Code... codes) {
     try (LossdClient client = LossdClient.builder(address).timeout(Duration.ofMinutes(1)).build()) {
       for (Executable call : calls(client)) {
         LossdException error = failure(words, call);
-        assertEquals(code, error.getCode());
+        assertTrue(List.of(codes).contains(error.getCode()), error.getMessage());
         assertTrue(error.getMessage().contains(address), error.getMessage());
       }
     }
@@ -56,13 +56,13 @@ class TransportErrorsTest {
   @ParameterizedTest
   @ValueSource(strings = {"127.0.0.1:1", "unix:/nowhere/lossd.sock"})
   void nobodyListens(String address) {
-    everyCallFails(address, Status.Code.UNAVAILABLE, address);
+    everyCallFails(address, address, Status.Code.UNAVAILABLE);
   }
 
   @Test
   void anotherService() throws Exception {
     try (FakeServer server = FakeServer.start(new LossServiceGrpc.LossServiceImplBase() {})) {
-      everyCallFails(server.address, Status.Code.UNIMPLEMENTED, "is it a lossd server");
+      everyCallFails(server.address, "is it a lossd server", Status.Code.UNIMPLEMENTED);
     }
   }
 
@@ -72,7 +72,8 @@ class TransportErrorsTest {
     server.start();
     try {
       String address = "127.0.0.1:" + server.getAddress().getPort();
-      everyCallFails(address, Status.Code.UNAVAILABLE, address);
+      // Which of them depends on whether the answer or its end is seen first.
+      everyCallFails(address, address, Status.Code.UNAVAILABLE, Status.Code.INTERNAL);
     } finally {
       server.stop(0);
     }
