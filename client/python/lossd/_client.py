@@ -2,24 +2,26 @@
 
 import functools
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, SupportsFloat, SupportsIndex
+from typing import Any, Literal, SupportsFloat, SupportsIndex, overload
 
 import grpc
 import numpy as np
 
-from . import _errors, _replies, _retry, _scalars, _stream
+from . import _errors, _many_problem, _replies, _retry, _scalars, _stream
 from ._connection import Connection
-from ._criteria import CROSS_ENTROPY, NLL_LOSS
+from ._criteria import CROSS_ENTROPY, NLL_LOSS, Kind
 from ._exceptions import (
     DeadlineExceeded,
+    LossdError,
     ResourceExhausted,
     Unimplemented,
     describe,
     invalid_type,
     too_large,
 )
+from ._many import Pipeline
 from ._options import Options
 from ._problem import Problem
 from ._result import Combined, LossResult
@@ -138,6 +140,61 @@ class Client:
         return self._evaluate(options, input, target, weight, grad_output, transport, timeout,
                               chunk_bytes)
 
+    @overload
+    def cross_entropy_many(self, problems: Iterable[Mapping[str, Any]], *,
+                           return_exceptions: Literal[False] = False,
+                           timeout: SupportsFloat | None = None) -> list[LossResult]: ...
+
+    @overload
+    def cross_entropy_many(self, problems: Iterable[Mapping[str, Any]], *,
+                           return_exceptions: bool, timeout: SupportsFloat | None = None,
+                           ) -> list[LossResult | LossdError]: ...
+
+    def cross_entropy_many(self, problems: Iterable[Mapping[str, Any]], *,
+                           return_exceptions: bool = False, timeout: SupportsFloat | None = None,
+                           ) -> list[Any]:
+        """Evaluates many small problems over one open call, several at a time: many times as fast
+        as one call after the other.
+
+        Args:
+            problems: mappings of the arguments of cross_entropy, all but transport, timeout and
+                chunk_bytes: ``{"input": logits, "target": labels, "grad": True}``. Any iterable; it
+                is gone through while answers come, in the calling thread, and 128 problems at most
+                are on their way at a time. A problem too large for a message goes alone, by stream.
+            return_exceptions: put the error of a problem in its place, as asyncio.gather does,
+                instead of raising it. Where the whole call fails, its error stands in the places
+                of all problems that have no answer yet.
+            timeout: seconds for all problems together, in place of the client's.
+
+        Returns:
+            A LossResult for each problem, in the order of the problems; with return_exceptions a
+            LossdError for those that failed.
+
+        Raises:
+            InvalidArgument: a problem is not valid, and no earlier one has an error; .field names
+                its place and the argument at fault: "problems[3].target[17]". What comes after it
+                is not evaluated.
+            ResourceExhausted, Unavailable, DeadlineExceeded, ...: the call failed. A call that
+                breaks is made again with the problems that are not yet answered, as for
+                cross_entropy.
+        """
+        return self._many(CROSS_ENTROPY, problems, return_exceptions, timeout)
+
+    @overload
+    def nll_loss_many(self, problems: Iterable[Mapping[str, Any]], *,
+                      return_exceptions: Literal[False] = False,
+                      timeout: SupportsFloat | None = None) -> list[LossResult]: ...
+
+    @overload
+    def nll_loss_many(self, problems: Iterable[Mapping[str, Any]], *, return_exceptions: bool,
+                      timeout: SupportsFloat | None = None) -> list[LossResult | LossdError]: ...
+
+    def nll_loss_many(self, problems: Iterable[Mapping[str, Any]], *,
+                      return_exceptions: bool = False, timeout: SupportsFloat | None = None,
+                      ) -> list[Any]:
+        """As cross_entropy_many, with the arguments of nll_loss."""
+        return self._many(NLL_LOSS, problems, return_exceptions, timeout)
+
     def combine(self, summaries: Iterable[criterion_pb2.Summary | LossResult | Combined],
                 ) -> Combined:
         """Merges the summaries of shards exactly.
@@ -189,6 +246,21 @@ class Client:
             self._limits = None  # A server with other limits may have taken this one's place.
             raise
 
+    def _many(self, kind: Kind, problems: Any, return_exceptions: Any,
+              timeout: SupportsFloat | None) -> list[LossResult | LossdError]:
+        keep_errors = _scalars.switch(return_exceptions, "return_exceptions")
+        deadline = self._deadline(timeout)
+
+        def alone(problem: Problem) -> LossResult | None:
+            most = _stream.ALWAYS_FITS
+            if problem.nbytes <= most or problem.nbytes <= self._most_data(deadline):
+                return None
+            return self._by_stream(problem, _stream.CHUNK_BYTES, deadline)
+
+        pipeline = Pipeline(functools.partial(self._connection.stream, "EvaluateMany"), alone,
+                            functools.partial(_left, deadline), keep_errors)
+        return pipeline.run(kind, _many_problem.iterable(problems))
+
     def _goes_by_stream(self, problem: Problem, transport: str, deadline: float | None) -> bool:
         if transport == "unary" and problem.nbytes > _LARGEST_LIMIT:
             raise too_large(problem.nbytes, _LARGEST_LIMIT)
@@ -213,7 +285,7 @@ class Client:
     def _attempt(self, problem: Problem, chunk_bytes: int,
                  timeout: float | None) -> LossResult:
         requests = _stream.messages(problem, chunk_bytes)
-        with self._connection.stream(requests, timeout) as replies:
+        with self._connection.stream("EvaluateStream", requests, timeout) as replies:
             outputs = _replies.StreamOutputs(problem)
             for reply in replies:
                 outputs.take(reply)

@@ -9,7 +9,7 @@ import grpc
 
 from . import _errors
 from ._exceptions import ClientClosed, describe, invalid, invalid_type
-from .v1 import service_pb2, service_pb2_grpc
+from .v1 import service_pb2_grpc
 
 # Calls of one message are made again by gRPC where the server could not be reached, as often as
 # streams by _retry.
@@ -64,18 +64,18 @@ class Connection:
             return getattr(self._stub, method)(request, timeout=timeout, metadata=self._metadata)
 
     @contextmanager
-    def stream(self, requests: Iterable[service_pb2.EvaluateStreamRequest],
+    def stream(self, method: str, requests: Iterable[Any],
                timeout: float | None) -> Iterator[Any]:
-        """An EvaluateStream call, as an iterator of its replies; cancelled when the block is left
-        before it has ended.
+        """An EvaluateStream or EvaluateMany call, as an iterator of its replies; cancelled when the
+        block is left before it has ended.
 
         Raises:
             grpc.RpcError: the call failed; for _retry.
             ClientClosed: this is closed.
         """
         with self._usable():
-            call = self._stub.EvaluateStream(iter(requests), timeout=timeout,
-                                             metadata=self._metadata)
+            call = getattr(self._stub, method)(iter(requests), timeout=timeout,
+                                               metadata=self._metadata)
         try:
             yield call
         finally:

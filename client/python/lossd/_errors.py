@@ -36,8 +36,11 @@ _CLASSES: dict[grpc.StatusCode, type[LossdError]] = {
     grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
 }
 
+_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
 # From the server's paths to the arguments of this package.
-_OWNERS = re.compile(r"^(header\.)?(criterion\.cross_entropy\.|criterion\.|outputs\.)?")
+_OWNERS = re.compile(r"^(header\.|request\.)?"
+                     r"(criterion\.(cross_entropy|nll_loss)\.|criterion\.|outputs\.)?")
 _RENAMED = {"grad_input": "grad"}
 
 _NOT_LOSSD = "; is it a lossd server that answers at this address?"
@@ -62,12 +65,32 @@ def translated() -> Iterator[None]:
 
 def from_rpc_error(error: grpc.RpcError) -> LossdError:
     """The LossdError for the grpc.RpcError of a call."""
-    code: grpc.StatusCode = error.code()
-    details = _details(error.trailing_metadata())
-    field = _argument(details.path)
-    words = error.details() or "no message"
-    if field != details.path and words.startswith(f"{details.path}: "):
+    return _error(error.code(), error.details(), _details(error.trailing_metadata()), "")
+
+
+def from_status(status: status_pb2.Status, place: str) -> LossdError:
+    """The LossdError for an answer of EvaluateMany that is an error.
+
+    Args:
+        status: the answer.
+        place: the problem's, such as "problems[3]".
+    """
+    code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    try:
+        details = _unpack(status)
+    except DecodeError:
+        details = _Details()
+    return _error(code, status.message, details, place)
+
+
+def _error(code: grpc.StatusCode, words: str | None, details: _Details, place: str) -> LossdError:
+    words = words or "no message"
+    argument = _argument(details.path)
+    field = ".".join(filter(None, (place, argument)))
+    if argument and words.startswith(f"{details.path}: "):
         words = field + words[len(details.path):]
+    elif place:
+        words = f"{place}: {words}"
     if code is grpc.StatusCode.UNIMPLEMENTED:
         words += _NOT_LOSSD
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in words:
