@@ -1,8 +1,10 @@
 """The conformance vectors and the worked examples, through the Python client."""
 
 import collections
+import hashlib
 import json
 import math
+import os
 
 import ml_dtypes
 import numpy as np
@@ -82,6 +84,52 @@ def test_every_vector(server, transport):
             if "grad_weight" in expect:
                 check(case["name"], got.grad_weight, expect["grad_weight"],
                       case["weight"]["dtype"])
+
+
+def test_every_vector_through_one_call(server):
+    with lossd.Client(server.tcp) as client:
+        for case, got in zip(VECTORS, many(client), strict=True):
+            check(case["name"], got.loss, case["expect"]["loss"],
+                  "float64" if case["dtype"] == "float64" else "float32")
+            check(case["name"], got.grad, case["expect"]["grad_input"], case["dtype"])
+
+
+def many(client):
+    """The results of all vectors through EvaluateMany, a call for each criterion."""
+    results = {}
+    for criterion in ("cross_entropy", "nll_loss"):
+        cases = [case for case in VECTORS if case.get("criterion", "cross_entropy") == criterion]
+        problems = []
+        for case in cases:
+            (x, t), kwargs = arguments(case)
+            problems.append({"input": x, "target": t, "grad": True, **kwargs})
+        answers = getattr(client, f"{criterion}_many")(problems)
+        results |= {case["name"]: answer for case, answer in zip(cases, answers, strict=True)}
+    return [results[case["name"]] for case in VECTORS]
+
+
+def digest(got):
+    """Of the bytes of the loss and the gradients, in the order that all languages keep."""
+    arrays = (got.loss, got.grad, got.grad_target, got.grad_weight)
+    return hashlib.sha256(b"".join(a.tobytes() for a in arrays if a is not None)).hexdigest()
+
+
+def test_the_results_are_the_same_bits_by_every_way(server):
+    """CONFORMANCE_RESULTS: where they are written, for scripts/test-clients to compare."""
+    lines = []
+    with lossd.Client(server.tcp) as client:
+        for case, answer in zip(VECTORS, many(client), strict=True):
+            (x, t), kwargs = arguments(case)
+            evaluate = getattr(client, case.get("criterion", "cross_entropy"))
+            digests = [digest(evaluate(x, t, grad=True, transport=transport, chunk_bytes=24,
+                                       **kwargs)) for transport in ("unary", "stream")]
+            digests.append(digest(answer))
+            assert len(set(digests)) == 1, case["name"]
+            lines += [f"{case['name']} {way} {bits}\n"
+                      for way, bits in zip(("unary", "stream", "many"), digests, strict=True)]
+    if "CONFORMANCE_RESULTS" in os.environ:
+        with open(os.environ["CONFORMANCE_RESULTS"], "w") as results:
+            results.writelines(lines)
 
 
 def test_worked_examples(server):

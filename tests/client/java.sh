@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The Java client: format and warnings, stubs generated from proto/, unit tests, errors against a real server
 # and odd ones, the README's examples, and every conformance vector by one message, a stream and EvaluateMany.
-#   tests/clients/java.sh DIRECTORY_OF_LOSSD RESULTS
+#   tests/client/java.sh DIRECTORY_OF_LOSSD RESULTS
 # RESULTS: a line "NAME WAY SHA256" for each vector and way. Needs Maven 3.8 and a JDK of 17 or later, and
 # Debian's plugin for gRPC stubs; what is missing is installed, which takes root or sudo.
 set -euo pipefail
