@@ -13,6 +13,9 @@ export const PACKAGE = join(ROOT, 'client/node');
 
 const BIN = process.env.LOSSD_BIN ?? join(ROOT, 'build/release/bin');
 
+// The runner ends a file that takes too long with SIGTERM, which by itself runs no exit handler.
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(1));
+
 /** lossd on a free port and on a Unix socket. */
 export class Server {
   private constructor(
