@@ -29,7 +29,8 @@ type Answer struct {
 // Each problem has an answer of its own: a bad one fails alone. Where the server cannot be reached, or
 // ctx is done, that is the answer to all that are left. At most 128 problems are under way at once, and
 // problems is asked for more when answers have been taken; it is run in another goroutine. To leave
-// the loop ends the stream.
+// the loop ends the stream, and waits until problems has returned: a sequence that waits for something
+// should watch ctx.
 func (c *Client) EvaluateMany(ctx context.Context, problems iter.Seq[Problem]) iter.Seq2[int, Answer] {
 	return func(yield func(int, Answer) bool) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -39,8 +40,17 @@ func (c *Client) EvaluateMany(ctx context.Context, problems iter.Seq[Problem]) i
 			given: make(chan numbered[Problem]), answers: make(chan numbered[Answer]),
 			left: make(chan struct{}),
 		}
-		defer func() { _ = many.pipeline.Close() }()
-		defer close(many.left)
+		whole := false
+		defer func() {
+			close(many.left)
+			if !whole {
+				cancel()
+			}
+			// Nothing of it runs any longer when the loop is over.
+			for range many.answers {
+			}
+			_ = many.pipeline.Close()
+		}()
 		go many.feed()
 		go many.work(ctx)
 		for answer := range many.answers {
@@ -48,6 +58,7 @@ func (c *Client) EvaluateMany(ctx context.Context, problems iter.Seq[Problem]) i
 				return
 			}
 		}
+		whole = true
 	}
 }
 
