@@ -21,6 +21,22 @@ final class Elements {
     }
   }
 
+  /**
+   * Holds a buffer to a type.
+   *
+   * @throws LossdException it is not of order little-endian, or not of whole elements
+   */
+  static void check(DataType type, ByteBuffer buffer) {
+    if (buffer.order() != ByteOrder.LITTLE_ENDIAN && type.byteSize() > 1) {
+      throw LossdException.invalid(
+          "data", "", "expected a buffer of order LITTLE_ENDIAN, got " + buffer.order());
+    }
+    if (buffer.remaining() % type.byteSize() != 0) {
+      String words = "expected whole elements of " + type + ", got " + buffer.remaining();
+      throw LossdException.invalid("data", "LENGTH_MISMATCH", words + " bytes");
+    }
+  }
+
   /** The elements of an array as bytes. */
   static TensorData pack(DataType type, Object array, int length) {
     TensorData data = TensorData.allocate((long) length * type.byteSize());

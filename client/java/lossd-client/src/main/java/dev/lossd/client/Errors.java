@@ -67,6 +67,16 @@ final class Errors {
     return error.getCode() == Status.Code.UNAVAILABLE || error.getRetryAfter().isPresent();
   }
 
+  /**
+   * Whether problems without an answer may be sent again over another stream. A server ends streams
+   * that are idle, and the next problem may come at that very moment.
+   */
+  static boolean mayReplay(LossdException error) {
+    return mayRetry(error)
+        || error.getReason().equals("IDLE_STREAM")
+        || error.getReason().equals("HEADER_WAIT");
+  }
+
   private LossdException exception(Status status, Connection connection, Throwable cause) {
     Status.Code code = status.getCode();
     String words = words(status);
@@ -110,7 +120,7 @@ final class Errors {
           read(detail);
         }
       }
-    } catch (IllegalArgumentException | InvalidProtocolBufferException malformed) {
+    } catch (RuntimeException | InvalidProtocolBufferException malformed) {
       error.addSuppressed(malformed);
     }
     return this;

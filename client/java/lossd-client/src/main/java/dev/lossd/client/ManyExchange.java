@@ -5,9 +5,7 @@ import dev.lossd.v1.EvaluateManyResponse;
 import dev.lossd.v1.LossServiceGrpc;
 import io.grpc.ClientCall;
 import io.grpc.Context;
-import io.grpc.stub.ClientCallStreamObserver;
 import io.grpc.stub.ClientCalls;
-import io.grpc.stub.ClientResponseObserver;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -26,7 +24,7 @@ final class ManyExchange {
   private final Context context = Context.current();
   private final Map<Long, ManyProblem> pending = new LinkedHashMap<>();
   private final Deque<ManyProblem> unsent = new ArrayDeque<>();
-  private Call call;
+  private ManyCall call;
   private boolean pausing;
   private boolean finishing;
   private int failures;
@@ -62,13 +60,13 @@ final class ManyExchange {
 
   /** Ends the call and fails every problem without an answer. */
   void cancel(LossdException error) {
-    Call ended;
+    ManyCall ended;
     synchronized (this) {
       ended = call;
       call = null;
     }
     if (ended != null) {
-      ended.requests.cancel("cancelled by the caller", null);
+      ended.requests().cancel("cancelled by the caller", null);
     }
     failAll(error);
   }
@@ -80,7 +78,7 @@ final class ManyExchange {
 
   private void finishIfIdle() {
     if (finishing && pending.isEmpty() && call != null) {
-      call.requests.onCompleted();
+      call.requests().onCompleted();
       call = null;
     }
   }
@@ -93,7 +91,7 @@ final class ManyExchange {
     try {
       ClientCall<EvaluateManyRequest, EvaluateManyResponse> started =
           connection.newCall(LossServiceGrpc.getEvaluateManyMethod(), null);
-      call = new Call();
+      call = new ManyCall(this, connection);
       ClientCalls.asyncBidiStreamingCall(started, call);
     } finally {
       context.detach(previous);
@@ -101,16 +99,17 @@ final class ManyExchange {
   }
 
   /** Sends while the transport has room. */
-  private synchronized void send() {
-    while (call != null && call.requests.isReady() && !unsent.isEmpty()) {
+  synchronized void send() {
+    while (call != null && call.requests().isReady() && !unsent.isEmpty()) {
       ManyProblem problem = unsent.poll();
       if (!problem.future.isDone()) {
-        call.requests.onNext(problem.message);
+        call.requests().onNext(problem.message);
       }
     }
   }
 
-  private void answered(Call from, EvaluateManyResponse answer) {
+  /** Takes an answer of a call. */
+  void answered(ManyCall from, EvaluateManyResponse answer) {
     ManyProblem problem;
     boolean asked;
     synchronized (this) {
@@ -141,7 +140,7 @@ final class ManyExchange {
   }
 
   /** A call has ended; what it left without an answer is sent again where that helps. */
-  private void ended(Call which, LossdException error) {
+  void ended(ManyCall which, LossdException error) {
     synchronized (this) {
       if (call != which) {
         return;
@@ -150,7 +149,7 @@ final class ManyExchange {
       if (pending.isEmpty()) {
         return;
       }
-      if (isReplayable(error) && ++failures < Retrying.ATTEMPTS) {
+      if (Errors.mayReplay(error) && ++failures < Retrying.ATTEMPTS) {
         pausing = true;
         later(failures, error, this::reopen);
         return;
@@ -190,39 +189,5 @@ final class ManyExchange {
       failures = 0;
     }
     left.forEach(problem -> problem.fail(error));
-  }
-
-  /** A server ends streams that are idle; the next problem may come at that very moment. */
-  private static boolean isReplayable(LossdException error) {
-    return Errors.mayRetry(error)
-        || error.getReason().equals("IDLE_STREAM")
-        || error.getReason().equals("HEADER_WAIT");
-  }
-
-  /** One call of EvaluateMany. */
-  private final class Call
-      implements ClientResponseObserver<EvaluateManyRequest, EvaluateManyResponse> {
-    private ClientCallStreamObserver<EvaluateManyRequest> requests;
-
-    @Override
-    public void beforeStart(ClientCallStreamObserver<EvaluateManyRequest> requests) {
-      this.requests = requests;
-      requests.setOnReadyHandler(ManyExchange.this::send);
-    }
-
-    @Override
-    public void onNext(EvaluateManyResponse answer) {
-      answered(this, answer);
-    }
-
-    @Override
-    public void onError(Throwable error) {
-      ended(this, Errors.from(error, connection));
-    }
-
-    @Override
-    public void onCompleted() {
-      ended(this, LossdException.unexpected("the stream ended before its answers"));
-    }
   }
 }

@@ -35,6 +35,32 @@ final class Shapes {
     return Math.multiplyHigh(a, b) != 0 || a * b < 0 ? Long.MAX_VALUE : a * b;
   }
 
+  /**
+   * A copy of a shape, or the shape of one dimension where none is given.
+   *
+   * @throws LossdException it is not for this many elements
+   */
+  static long[] checked(DataType type, long[] shape, long length) {
+    if (shape.length == 0) {
+      return new long[] {length};
+    }
+    checkLength(type, shape, length);
+    return shape.clone();
+  }
+
+  /**
+   * Holds a number of elements to a shape.
+   *
+   * @throws LossdException it is another one
+   */
+  static void checkLength(DataType type, long[] shape, long length) {
+    long expected = elements(shape, type);
+    if (expected != length) {
+      String words = "expected " + expected + " elements for the shape " + Arrays.toString(shape);
+      throw LossdException.invalid("data", "LENGTH_MISMATCH", words + ", got " + length);
+    }
+  }
+
   /** The shape without one axis. */
   static long[] without(long[] shape, int axis) {
     long[] rest = new long[shape.length - 1];

@@ -1,7 +1,6 @@
 package dev.lossd.client;
 
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.Arrays;
 import java.util.List;
 
@@ -110,11 +109,9 @@ public final class Tensor {
    * tensors beyond the 2 GiB of one buffer. Each holds whole elements.
    */
   public static Tensor of(DataType type, List<ByteBuffer> bytes, long... shape) {
-    for (ByteBuffer buffer : bytes) {
-      checkBuffer(type, buffer);
-    }
+    bytes.forEach(buffer -> Elements.check(type, buffer));
     TensorData data = TensorData.of(bytes);
-    return new Tensor(type, checkedShape(type, shape, data.size() / type.byteSize()), data);
+    return new Tensor(type, Shapes.checked(type, shape, data.size() / type.byteSize()), data);
   }
 
   /**
@@ -124,33 +121,21 @@ public final class Tensor {
    * @return a tensor over the same bytes
    */
   public Tensor reshape(long... shape) {
-    checkLength(type, shape, getElementCount());
+    Shapes.checkLength(type, shape, getElementCount());
     return new Tensor(type, shape.clone(), data);
   }
 
-  /**
-   * Returns the type of the elements.
-   *
-   * @return the type
-   */
+  /** Returns the type of the elements. */
   public DataType getDataType() {
     return type;
   }
 
-  /**
-   * Returns the sizes of the dimensions, outermost first.
-   *
-   * @return a copy of the shape; empty for a scalar
-   */
+  /** Returns the sizes of the dimensions, outermost first; none for a scalar. */
   public long[] getShape() {
     return shape.clone();
   }
 
-  /**
-   * Returns the number of elements.
-   *
-   * @return the product of the shape
-   */
+  /** Returns the number of elements, the product of the shape. */
   public long getElementCount() {
     return data.size() / type.byteSize();
   }
@@ -228,34 +213,7 @@ public final class Tensor {
 
   private static Tensor packed(DataType type, Object array, int length, long... shape) {
     Elements.check(type, array);
-    return new Tensor(type, checkedShape(type, shape, length), Elements.pack(type, array, length));
-  }
-
-  /** The shape, or that of one dimension where none is given. */
-  private static long[] checkedShape(DataType type, long[] shape, long length) {
-    if (shape.length == 0) {
-      return new long[] {length};
-    }
-    checkLength(type, shape, length);
-    return shape.clone();
-  }
-
-  private static void checkLength(DataType type, long[] shape, long length) {
-    long expected = Shapes.elements(shape, type);
-    if (expected != length) {
-      String words = "expected " + expected + " elements for the shape " + Arrays.toString(shape);
-      throw LossdException.invalid("data", "LENGTH_MISMATCH", words + ", got " + length);
-    }
-  }
-
-  private static void checkBuffer(DataType type, ByteBuffer buffer) {
-    if (buffer.order() != ByteOrder.LITTLE_ENDIAN && type.byteSize() > 1) {
-      throw LossdException.invalid(
-          "data", "", "expected a buffer of order LITTLE_ENDIAN, got " + buffer.order());
-    }
-    if (buffer.remaining() % type.byteSize() != 0) {
-      String words = "expected whole elements of " + type + ", got " + buffer.remaining();
-      throw LossdException.invalid("data", "LENGTH_MISMATCH", words + " bytes");
-    }
+    return new Tensor(
+        type, Shapes.checked(type, shape, length), Elements.pack(type, array, length));
   }
 }
