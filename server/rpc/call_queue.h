@@ -33,7 +33,7 @@ class CallQueue {
   CallQueue& operator=(const CallQueue&) = delete;
 
   /// `path` such as "/lossd.v1.LossService/Evaluate". Before Start.
-  void Add(std::string path, Method method) { methods_[std::move(path)] = std::move(method); }
+  void Add(const std::string& path, Method method) { methods_[path] = std::move(method); }
 
   /// How many threads there will be.
   static int threads();
