@@ -9,7 +9,7 @@ from typing import Any, Literal, SupportsFloat, SupportsIndex, overload
 import grpc
 import numpy as np
 
-from . import _errors, _many_problem, _replies, _retry, _scalars, _stream
+from . import _errors, _handles, _many_problem, _replies, _retry, _scalars, _stream
 from ._connection import Connection
 from ._criteria import CROSS_ENTROPY, NLL_LOSS, Kind
 from ._exceptions import (
@@ -53,6 +53,15 @@ class Client:
         self._timeout = _scalars.seconds(timeout, "timeout")
         self._connection = Connection(address, token, root_certificates)
         self._limits: service_pb2.Limits | None = None
+        # By which frameworks of arrays find it.
+        self._handle = _handles.new(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Client":
+        """A copy of what holds a client shares its connection."""
+        return self
+
+    def __reduce__(self) -> str:
+        raise TypeError("a lossd.Client cannot be pickled: make one in the process that uses it")
 
     def cross_entropy(self, input: Any, target: Any, *, weight: Any = None,
                       ignore_index: SupportsIndex = -100, reduction: str = "mean",

@@ -1,6 +1,7 @@
 """A real server process for the tests: LOSSD_BIN says where lossd and lossctl are."""
 
 import contextlib
+import importlib.util
 import os
 import pathlib
 import re
@@ -17,6 +18,11 @@ from lossd.v1 import service_pb2_grpc
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 BIN = pathlib.Path(os.environ.get("LOSSD_BIN", ROOT / "build" / "release" / "bin"))
+
+
+# Tests of lossd.torch and lossd.jax run where these are installed.
+collect_ignore = [f"with_{name}" for name in ("torch", "jax")
+                  if importlib.util.find_spec(name) is None]
 
 
 class Server:
