@@ -19,7 +19,8 @@ Y = torch.tensor([0, 1, 2])
 WRONG = {
     "fewer labels": (lambda: cross_entropy(X, Y[:2]), "target.shape", r"expected \(3,\).*got \(2,"),
     "labels of shape (N, 1)": (lambda: cross_entropy(X, Y[:, None]), "target.shape", "got .3, 1"),
-    "a scalar": (lambda: cross_entropy(torch.tensor(1.0), torch.tensor(0)), "input.shape", "scalar"),
+    "a scalar": (lambda: cross_entropy(torch.tensor(1.0), torch.tensor(0)), "input.shape",
+                 "scalar"),
     "other probabilities": (lambda: cross_entropy(X, X[:, :4]), "target.shape", r"got \(3, 4\)"),
     "weight": (lambda: cross_entropy(X, Y, torch.ones(4)), "weight.shape", r"got \(4,\)"),
     "weight of another type": (lambda: cross_entropy(X, Y, torch.ones(5).double()),
