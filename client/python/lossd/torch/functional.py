@@ -60,6 +60,11 @@ def nll_loss(input: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | N
                  0.0, client)
 
 
+def _autocasts(device: str) -> bool:
+    # Devices without autocast, such as "meta", raise an error where they are asked.
+    return bool(torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device))
+
+
 def _loss(kind: str, input: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None,
           size_average: bool | None, ignore_index: int, reduce: bool | None, reduction: str,
           label_smoothing: float, client: Client | None) -> torch.Tensor:
@@ -68,7 +73,7 @@ def _loss(kind: str, input: torch.Tensor, target: torch.Tensor, weight: torch.Te
     reduction = _REDUCTIONS[_reduction.get_enum(reduction)]
     _check_tensors(input, target, weight)
     _check_shapes(kind, input, target, weight)
-    if torch.is_autocast_enabled(input.device.type):
+    if _autocasts(input.device.type):
         input, target, weight = _widened(input), _widened(target), _widened(weight)
     if target.is_floating_point():
         if ignore_index < 0:
