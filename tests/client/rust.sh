@@ -63,7 +63,8 @@ else
 fi
 if cargo clippy --version > /dev/null 2>&1; then
   quietly cargo clippy "${all[@]}" --all-targets -- -D warnings
-  quietly cargo clippy -p lossd-client -- -D warnings
+  # Without its features too. With the examples come their packages, which are built by now.
+  quietly cargo clippy --workspace --lib --bins --examples -- -D warnings
 else
   echo "rust: there is no clippy here; its lints are left out"
 fi
@@ -82,4 +83,3 @@ quietly cargo test "${all[@]}"
 worked=$("$CARGO_TARGET_DIR/debug/examples/worked")
 [ "$worked" = "loss 1.4502885" ] || { echo "rust: the example worked printed: $worked" >&2; exit 1; }
 quietly "$CARGO_TARGET_DIR/debug/examples/tasks"
-RUSTDOCFLAGS="-D warnings" quietly cargo doc -p lossd-client --all-features --no-deps

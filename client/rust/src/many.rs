@@ -30,7 +30,8 @@ pub(crate) async fn evaluate(
     let deadline = Deadline::after(timeout);
     let mut slots: Vec<Slot> = bodies.iter().map(|body| body.check().err().map(Err)).collect();
     // Not in the future that the deadline drops: answers that came before stay.
-    let ended = deadline.run(rounds(connection, bodies, &mut slots, deadline)).await;
+    let call = rounds(connection, bodies, &mut slots, deadline);
+    let ended = connection.watched(deadline.run(call).await);
     let failed = ended.err().unwrap_or_else(|| Error::unexpected("a problem has no answer"));
     slots.into_iter().map(|slot| slot.unwrap_or_else(|| Err(failed.clone()))).collect()
 }

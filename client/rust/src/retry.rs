@@ -54,7 +54,7 @@ fn random() -> f64 {
 mod tests {
     use super::*;
     use crate::code::Code;
-    use crate::error::Failure;
+    use crate::failure::Failure;
 
     fn transient() -> Error {
         Failure::new(Code::Unavailable, String::new()).into()

@@ -6,7 +6,8 @@ use prost::Message as _;
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::code::Code;
-use crate::error::{Error, Failure};
+use crate::error::Error;
+use crate::failure::Failure;
 
 /// The error for a status, from the server or from tonic.
 pub(crate) fn from_status(status: tonic::Status, address: &str) -> Error {

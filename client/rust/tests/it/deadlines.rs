@@ -74,7 +74,8 @@ async fn dropping_a_call_cancels_it() {
         let client = client.clone();
         async move { client.evaluate(problem).await }
     });
-    received.notified().await;
+    let received = tokio::time::timeout(Duration::from_secs(20), received.notified());
+    received.await.expect("a reply that is reported");
     call.abort();
     all_gone(&gone, 1).await;
     let announced = CrossEntropy::new(TensorRef::<f32>::announced([2, 3]), &LABELS).grad();

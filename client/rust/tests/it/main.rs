@@ -16,5 +16,6 @@ mod replies;
 mod retries;
 mod server;
 mod tls;
+mod vector_problems;
 mod vectors;
 mod version;

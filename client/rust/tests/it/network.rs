@@ -64,8 +64,9 @@ async fn nobody_says_a_word() {
 
 #[tokio::test]
 async fn a_server_that_ends_mid_stream_is_unavailable() {
-    let server = Mutex::new(Some(Server::start()));
-    let client = Client::connect(server.lock().unwrap().as_ref().unwrap().unix()).await.unwrap();
+    let server = Server::start();
+    let client = Client::connect(server.unix()).await.unwrap();
+    let server = Mutex::new(Some(server));
     let (x, y) = large(2000, 1000);
     let problem = CrossEntropy::new(TensorRef::new(&x, [2000, 1000]), &y).grad().progress(|it| {
         if it.received > 0 {

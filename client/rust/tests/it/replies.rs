@@ -26,6 +26,9 @@ pub(crate) fn right() -> EvaluateResponse {
     }
 }
 
+/// Turns the right answer into a wrong one.
+type Spoil = fn(&mut EvaluateResponse);
+
 fn problem() -> CrossEntropy<'static, f32> {
     CrossEntropy::new(&LOGITS, &LABELS).grad()
 }
@@ -39,7 +42,7 @@ fn assert_unexpected(error: &Error, word: &str) {
 async fn of_one_message() {
     let good = Fake { evaluate: Box::new(|_, _| Ok(right())), ..Fake::default() }.serve();
     assert_eq!(good.evaluate(problem()).await.unwrap().loss.item(), Some(0.0));
-    let wrong: [(&str, fn(&mut EvaluateResponse)); 9] = [
+    let wrong: [(&str, Spoil); 9] = [
         ("loss is missing", |it| it.loss = None),
         ("loss is Float32 of shape [1]", |it| it.loss = tensor(&[1], 4)),
         ("grad_input is missing", |it| it.grad_input = None),
