@@ -1,6 +1,7 @@
 // The negative log-likelihood, in cases that the conformance vectors do not cover.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -111,16 +112,37 @@ TEST(Nll, IsCrossEntropyOfLogProbabilities) {
   EXPECT_EQ(got.summary.correct, expected.summary.correct);
 }
 
+// Threads share the tasks of one cut; shards are cut elsewhere.
 TEST(Nll, BitsAreThoseOfAnySplit) {
   std::mt19937_64 random(9);
   std::uniform_real_distribution<double> log_probability(-9, 0);
+  constexpr int64_t kRows = 400;
   for (const int64_t inner : {int64_t{1}, int64_t{50}}) {
-    std::vector<double> x(static_cast<size_t>(400 * 300 * inner));
+    const int64_t row = 300 * inner;
+    std::vector<double> x(static_cast<size_t>(kRows * row));
     for (double& value : x) value = log_probability(random);
-    std::vector<double> labels(static_cast<size_t>(400 * inner));
+    std::vector<double> labels(static_cast<size_t>(kRows * inner));
     for (double& label : labels) label = static_cast<double>(random() % 300);
-    const OwnedProblem problem = Nll(DType::kBFloat16, {400, 300, inner}, x, labels);
-    EXPECT_EQ(Difference(*RunBatch(problem, 1), *RunBatch(problem, 4)), "");
+    const auto run = [&](int64_t begin, int64_t end, int threads) {
+      OwnedProblem problem = Nll(DType::kBFloat16, {end - begin, 300, inner},
+                                 {x.begin() + begin * row, x.begin() + end * row},
+                                 {labels.begin() + begin * inner, labels.begin() + end * inner});
+      problem.criterion.reduction = Reduction::kNone;
+      return *RunBatch(problem, threads);
+    };
+    const Results whole = run(0, kRows, 1);
+    EXPECT_EQ(Difference(whole, run(0, kRows, 4)), "") << inner;
+    Results joined;
+    std::vector<Summary> summaries;
+    for (int64_t begin = 0; begin < kRows; begin += 37) {
+      const Results shard = run(begin, std::min(kRows, begin + 37), 1);
+      joined.loss.insert(joined.loss.end(), shard.loss.begin(), shard.loss.end());
+      joined.grad_input.insert(joined.grad_input.end(), shard.grad_input.begin(),
+                               shard.grad_input.end());
+      summaries.push_back(shard.summary);
+    }
+    joined.summary = *Combine(summaries);
+    EXPECT_EQ(Difference(joined, whole), "") << inner;
   }
 }
 

@@ -32,9 +32,9 @@ def test_a_large_input_goes_by_stream(server):
 
 
 @pytest.mark.parametrize("target", [np.ones((2, 2), np.float32), [0.5, 0.5], [[0.5, 0.5]] * 2])
-def test_probabilities_are_refused(server, target):
-    with lossd.Client(server.tcp) as client, pytest.raises(lossd.InvalidArgument) as error:
-        client.nll_loss(np.zeros((2, 2), np.float32), target)
+def test_probabilities_are_refused(unconnected, target):
+    with pytest.raises(lossd.InvalidArgument) as error:
+        unconnected.nll_loss(np.zeros((2, 2), np.float32), target)
     assert error.value.field == "target.dtype"
     assert "class indices" in str(error.value)
 
