@@ -157,9 +157,10 @@ func TestGivenConnection(t *testing.T) {
 	}
 	defer connection.Close()
 	client := lossd.NewClientFromConn(connection)
-	logits, labels := random(1000, 1000)
+	// 4.05 MB of request, 4.4 MB of answer: more than the 4 MiB that gRPC takes by default.
+	logits, _ := random(50_000, 20)
 	result, err := client.CrossEntropy(t.Context(), lossd.CrossEntropy{
-		Input: logits, Target: labels, Reduction: lossd.None, Want: lossd.Outputs{GradInput: true, LogSumExp: true},
+		Input: logits, Target: lossd.NewTensor(make([]uint8, 50_000), 50_000), Reduction: lossd.None, Want: lossd.Outputs{GradInput: true, LogSumExp: true},
 	}, lossd.WithTransport(lossd.TransportUnary))
 	if err != nil || result.GradInput.Len() != 1_000_000 {
 		t.Fatal(err)
