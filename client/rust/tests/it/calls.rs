@@ -22,7 +22,7 @@ pub(crate) fn large(rows: usize, classes: usize) -> (Vec<f32>, Vec<u32>) {
 async fn everything_that_can_be_asked_for() {
     let server = Server::start();
     let client = Client::connect(server.unix()).await.unwrap();
-    let probabilities = [[0.25f32, 0.25, 0.5], [1.0, 0.0, 0.0]];
+    let probabilities = [[0.25f32, 0.25, 0.5], [0.0, 1.0, 0.0]];
     let problem = CrossEntropy::new(&LOGITS, &probabilities)
         .weight(&[1.0f32, 2.0, 0.5])
         .reduction(Reduction::None)
@@ -41,7 +41,8 @@ async fn everything_that_can_be_asked_for() {
     assert!(got.grad_weight.unwrap().into_tensor::<f64>().is_err(), "it is of float32");
     let expected: f32 = LOGITS[0].iter().map(|x| x.exp()).sum::<f32>().ln();
     assert!((got.log_sum_exp.unwrap().as_slice()[0] - expected).abs() < 1e-6);
-    assert_eq!((got.summary.positions(), got.summary.correct()), (2, 2));
+    // The second row's class has the second greatest logit.
+    assert_eq!((got.summary.positions(), got.summary.correct()), (2, 1));
     assert_eq!((got.summary.correct_top_k(), got.summary.ignored()), (2, 0));
     assert_eq!(got.summary.normalizer(), 2.0);
 }
