@@ -31,7 +31,7 @@ oldest+=(googleapis-common-protos==1.60.0)
 build_wheel() {
   local key dist work
   key=$(cat version.txt proto/lossd/v1/*.proto client/python/{pyproject.toml,MANIFEST.in} \
-    client/python/build_backend/*.py client/python/lossd/{,torch/}*.py tests/client/python_runtimes.sh | sha256sum | cut -c1-16)
+    client/python/build_backend/*.py client/python/lossd/{,torch/,jax/}*.py tests/client/python_runtimes.sh | sha256sum | cut -c1-16)
   dist=$cache/dist-$key
   if ! compgen -G "$dist/*.whl" > /dev/null; then
     rm -rf "$cache"/dist-*
