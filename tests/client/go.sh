@@ -62,7 +62,8 @@ diff -r "$fresh/lossdpb" client/go/lossdpb > "$work/step.log" || {
 cmp -s LICENSE client/go/LICENSE || { echo "go.sh: client/go/LICENSE differs from LICENSE" >&2; exit 1; }
 
 cd client/go
-unformatted=$(gofmt -s -l .)
+# PyPI's package puts go alone on the path.
+unformatted=$("$(go env GOROOT)/bin/gofmt" -s -l .)
 [ -z "$unformatted" ] || { echo "go.sh: gofmt -s would change $unformatted" >&2; exit 1; }
 quietly go mod tidy -diff
 quietly go vet ./...
