@@ -53,30 +53,48 @@ def in_background(requests):
     return ids
 
 
-def test_answers_in_any_order_and_no_more_than_the_window_on_the_way():
-    most = 0
+class Late:
+    """Answers when nothing comes any more, the last first.
 
-    def late_and_backwards(requests, _):
-        nonlocal most
+    Attributes:
+        most: problems that it has held at a time.
+    """
+
+    def __init__(self):
+        self.most = 0
+
+    def __call__(self, requests, _):
         ids = in_background(requests)
         held = []
         while True:
-            try:
-                number = ids.get(timeout=0.2)
-            except queue.Empty:
-                number = None
+            number = None
+            with contextlib.suppress(queue.Empty):
+                number = ids.get(timeout=0.5)
             if number is not None:
                 held.append(number)
-                most = max(most, len(held))
-                continue
-            if not held:
+                self.most = max(self.most, len(held))
+            elif held:
+                yield from map(answer, reversed(held))
+                held = []
+            else:
                 return
-            yield from map(answer, reversed(held))
-            held = []
 
-    with answered(late_and_backwards) as client:
+
+def test_answers_in_any_order_and_no_more_than_the_window_on_the_way():
+    late = Late()
+    with answered(late) as client:
         assert losses(client.cross_entropy_many(PROBLEMS)) == list(range(1000))
-    assert most == 128
+    assert late.most == 128
+
+
+def test_the_data_on_the_way_are_bounded():
+    """8 MiB: a window of large problems would be too much for the server at once."""
+    late = Late()
+    large = {"input": np.zeros((2, 1 << 15), np.float32), "target": LABELS.astype(np.int8)}
+    with answered(late) as client:
+        client._limits = service_pb2.Limits(max_message_bytes=4 << 20)
+        assert losses(client.cross_entropy_many([large] * 100)) == list(range(100))
+    assert late.most == 31  # 256 KiB each, and labels.
 
 
 def test_a_call_that_breaks_is_made_again_with_what_is_open():
